@@ -1,0 +1,138 @@
+-- The only ways in which free space changes. The caller holds the block's row in block_usage.
+
+-- Takes wanted_first..wanted_last out of the free space of a block; false if not all of it is free.
+create or replace function take_range(block uuid, wanted_first inet, wanted_last inet)
+returns boolean language plpgsql as $$
+declare
+  range free_ranges;
+begin
+  select * into range from free_ranges f
+  where f.block_id = block and f.last >= wanted_last order by f.last limit 1;
+  if range.first is null or range.first > wanted_first then
+    return false;
+  end if;
+  if range.first = wanted_first and range.last = wanted_last then
+    delete from free_ranges f where f.block_id = block and f.last = range.last;
+  elsif range.last = wanted_last then
+    update free_ranges f set last = wanted_first - 1
+    where f.block_id = block and f.last = range.last;
+  else
+    update free_ranges f set first = wanted_last + 1
+    where f.block_id = block and f.last = range.last;
+    if range.first < wanted_first then
+      insert into free_ranges (block_id, first, last, free_since)
+      values (block, range.first, wanted_first - 1, range.free_since);
+    end if;
+  end if;
+  return true;
+end $$;
+
+-- Gives given_first..given_last back, joined with its free neighbours of the same age.
+create or replace function give_range(
+  block uuid, given_first inet, given_last inet, since timestamptz)
+returns void language plpgsql as $$
+declare
+  below free_ranges;
+  above free_ranges;
+begin
+  -- The run that ends at or behind the given one, and the one before it: two steps in one index.
+  select * into above from free_ranges f
+  where f.block_id = block and f.last >= given_first order by f.last limit 1;
+  if above.first <= given_last then
+    raise exception 'The free space of block % already has some of %-%.',
+      block, given_first, given_last;
+  end if;
+  if above.first - 1 <> given_last or above.free_since is distinct from since then
+    above := null;
+  end if;
+  select * into below from free_ranges f
+  where f.block_id = block and f.last < given_first order by f.last desc limit 1;
+  if below.last + 1 <> given_first or below.free_since is distinct from since then
+    below := null;
+  end if;
+
+  if above.first is not null then
+    if below.first is not null then
+      delete from free_ranges f where f.block_id = block and f.last = below.last;
+    end if;
+    update free_ranges f set first = coalesce(below.first, given_first)
+    where f.block_id = block and f.last = above.last;
+  elsif below.first is not null then
+    update free_ranges f set last = given_last where f.block_id = block and f.last = below.last;
+  else
+    insert into free_ranges (block_id, first, last, free_since)
+    values (block, given_first, given_last, since);
+  end if;
+end $$;
+
+-- Length of the largest free prefix in first..last that holds the given one.
+create or replace function free_prefix_around(prefix inet, first inet, last inet)
+returns int language plpgsql immutable as $$
+declare
+  bits int := masklen(first);
+  length int := masklen(prefix);
+begin
+  while length > 0
+    and set_masklen(network(set_masklen(prefix, length - 1))::inet, bits) >= first
+    and set_masklen(broadcast(set_masklen(prefix, length - 1)), bits) <= last
+  loop
+    length := length - 1;
+  end loop;
+  return length;
+end $$;
+
+-- Finds a free prefix of a length by best fit: in the run whose largest prefix is the smallest
+-- that will do, at that end of it where a smaller free prefix is broken. Null if there is none.
+create or replace function find_prefix(block uuid, length int)
+returns inet language plpgsql volatile as $$
+declare
+  range free_ranges;
+  bits int;
+  lowest inet;
+  highest inet;
+begin
+  select * into range from free_ranges f
+  where f.block_id = block and f.largest_prefix <= length
+  order by f.largest_prefix desc, f.last limit 1;
+  if range.first is null then
+    return null;
+  end if;
+  bits := masklen(range.first);
+  lowest := set_masklen(network(set_masklen(range.first, length))::inet, bits);
+  if lowest < range.first then
+    lowest := set_masklen(broadcast(set_masklen(range.first, length)), bits) + 1;
+  end if;
+  highest := set_masklen(network(set_masklen(range.last, length))::inet, bits);
+  if set_masklen(broadcast(set_masklen(range.last, length)), bits) > range.last then
+    highest := set_masklen(network(set_masklen(highest - 1, length))::inet, bits);
+  end if;
+  lowest := set_masklen(lowest, length);
+  highest := set_masklen(highest, length);
+  if free_prefix_around(highest, range.first, range.last)
+    > free_prefix_around(lowest, range.first, range.last) then
+    return highest;
+  end if;
+  return lowest;
+end $$;
+
+-- Begins to keep the ages of a block's free addresses, or forgets them and joins the neighbours.
+create or replace function reset_ages(block uuid, keep boolean) returns void language plpgsql as $$
+begin
+  if keep then
+    update free_ranges set free_since = '-infinity' where block_id = block;
+    return;
+  end if;
+  with old as (
+    delete from free_ranges where block_id = block returning first, last
+  )
+  insert into free_ranges (block_id, first, last)
+  select block, min(first), max(last)
+  from (
+    select first, last, count(*) filter (where is_start) over (order by first) as run
+    from (
+      select first, last, coalesce(lag(last) over (order by first) + 1 <> first, true) as is_start
+      from old
+    ) marked
+  ) runs
+  group by run;
+end $$;

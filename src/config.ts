@@ -1,0 +1,130 @@
+import { readFileSync } from 'node:fs'
+import { type Static, type TProperties, Type } from 'typebox'
+import { Value } from 'typebox/value'
+import { parse } from 'yaml'
+
+const section = <P extends TProperties>(description: string, properties: P) =>
+  Type.Object(properties, { additionalProperties: false, description, default: {} })
+
+const positive = (value: number, description: string, maximum = 1_000_000) =>
+  Type.Integer({ default: value, minimum: 1, maximum, description })
+
+/** Everything that can be set, with its default; docs/configuration.md is made of it. */
+export const Config = Type.Object(
+  {
+    listen: Type.String({
+      default: '127.0.0.1:9898',
+      pattern: '^(\\[[0-9a-fA-F:.]+\\]|[^:\\s]+):[0-9]{1,5}$',
+      description:
+        'Address and port of the API; port 0 takes a free one. Environment: MELANGE_LISTEN.',
+    }),
+    data_dir: Type.String({
+      default: 'melange-data',
+      minLength: 1,
+      description:
+        'Folder of the embedded database; without `database.url`. Environment: MELANGE_DATA_DIR.',
+    }),
+    database: section('PostgreSQL, 15 or newer; the embedded database if there is no `url`.', {
+      url: Type.Optional(
+        Type.String({
+          pattern: '^postgres(ql)?://',
+          description:
+            'For instance postgres://melange@db.example/melange. Environment: DATABASE_URL.',
+        }),
+      ),
+      connections_max: positive(10, 'Connections of one process to the server.', 1000),
+      connect_timeout_seconds: positive(10, 'How long a connection may take to be made.', 600),
+    }),
+    allocator: section('How concurrent requests share transactions.', {
+      lanes: positive(2, 'Batches of one kind that may run side by side.', 64),
+      batch_max: positive(
+        256,
+        'Addresses that one transaction takes, unless one request wants more.',
+        4096,
+      ),
+      waiting_max: positive(10_000, 'Requests that may wait before others get 503 `overloaded`.'),
+    }),
+    api: section('Limits of the API.', {
+      body_bytes_max: positive(1_048_576, 'Size of a request body.', 16_777_216),
+      request_timeout_seconds: positive(30, 'How long a client may take to send a request.', 600),
+      shutdown_seconds: positive(20, 'How long requests under way may take after SIGTERM.', 600),
+    }),
+    tokens: section('What is remembered of tokens between two looks into the database.', {
+      cache_seconds: positive(
+        10,
+        'How long; a replaced token is worth something for as long.',
+        3600,
+      ),
+      cache_max: positive(10_000, 'Of how many tokens.'),
+    }),
+    events: section('The record of changes that `/v2/events` reads.', {
+      retention_days: positive(
+        30,
+        'After how many days events are removed; history is kept.',
+        36_500,
+      ),
+    }),
+    log_level: Type.Union(
+      (['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const).map(level =>
+        Type.Literal(level),
+      ),
+      { default: 'info', description: 'What is logged, as JSON lines on standard output.' },
+    ),
+  },
+  { $id: 'melange-config', additionalProperties: false, description: 'Configuration of Melange.' },
+)
+
+/** Everything that can be set, and the one secret that is only read from the environment. */
+export type Config = Static<typeof Config> & { readonly admin_token: string | undefined }
+
+/** The configuration is not usable; the message says why in one line. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * The configuration of this process: defaults, under the YAML file (`--config`, else MELANGE_CONFIG),
+ * under the environment.
+ *
+ * @throws {ConfigError}
+ */
+export function loadConfig(file?: string, environment: Environment = process.env): Config {
+  const { MELANGE_CONFIG, MELANGE_LISTEN, MELANGE_DATA_DIR, MELANGE_ADMIN_TOKEN, DATABASE_URL } =
+    environment
+  const path = file ?? MELANGE_CONFIG
+  const settings = path ? readSettings(path) : {}
+  const value = Value.Default(Config, structuredClone(settings)) as Static<typeof Config>
+  const overridden = {
+    ...value,
+    ...(MELANGE_LISTEN && { listen: MELANGE_LISTEN }),
+    ...(MELANGE_DATA_DIR && { data_dir: MELANGE_DATA_DIR }),
+    ...(DATABASE_URL && { database: { ...value.database, url: DATABASE_URL } }),
+  }
+  const [problem] = Value.Errors(Config, overridden)
+  if (problem) {
+    const name = problem.instancePath.slice(1).replaceAll('/', '.') || 'the configuration'
+    throw new ConfigError(`${name} ${problem.message} (see docs/configuration.md)`)
+  }
+  return { ...overridden, admin_token: MELANGE_ADMIN_TOKEN || undefined }
+}
+
+function readSettings(path: string): object {
+  try {
+    const settings: unknown = parse(readFileSync(path, 'utf8')) ?? {}
+    if (typeof settings === 'object' && settings !== null && !Array.isArray(settings))
+      return settings
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
+    throw new ConfigError(`${path}: ${reason}`, { cause })
+  }
+  throw new ConfigError(`${path} must be a YAML mapping`)
+}
+
+/** Host and port of a listen address. */
+export function splitListen(listen: string): { host: string; port: number } {
+  const colon = listen.lastIndexOf(':')
+  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '')
+  return { host, port: Number(listen.slice(colon + 1)) }
+}

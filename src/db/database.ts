@@ -1,0 +1,103 @@
+import type { Static, TSchema } from 'typebox'
+import { Compile, type Validator } from 'typebox/compile'
+import { errorCatalogue, IpamError, isErrorCode } from '../errors.ts'
+import { type Sql, sql } from './sql.ts'
+
+/** What the two drivers share. Inside `transaction` only `tx` may be used. */
+export interface Database {
+  query(statement: Sql): Promise<unknown[]>
+  /** Runs a script of several statements. */
+  execute(script: string): Promise<void>
+  /** All of `work` or none of it; the isolation level is READ COMMITTED. */
+  transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>
+}
+
+/** An open database, of which the owner closes the connections. */
+export interface OpenDatabase extends Database {
+  readonly kind: 'postgres' | 'pglite'
+  /** How many transactions can run at once. */
+  readonly connections: number
+  close(): Promise<void>
+}
+
+/** Runs the SQL that follows; its rows are checked against the schema that types them. */
+export function rows<S extends TSchema>(db: Database, schema: S) {
+  return async (strings: TemplateStringsArray, ...values: unknown[]): Promise<Static<S>[]> => {
+    const found = await db.query(sql(strings, ...values))
+    const validator = validatorFor(schema)
+    const odd = found.find(row => !validator.Check(row))
+    if (odd) throw new TypeError(`row does not match its schema: ${JSON.stringify(odd)}`)
+    return found as Static<S>[]
+  }
+}
+
+const validators = new WeakMap<TSchema, Validator>()
+
+function validatorFor(schema: TSchema): Validator {
+  const known = validators.get(schema) ?? Compile(schema)
+  validators.set(schema, known)
+  return known
+}
+
+/** PostgreSQL's classes of "the connection or the server is gone", and Node's of the same. */
+const unreachable =
+  /^(08...|57P0[123]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ETIMEDOUT|ENOENT)$/
+
+/** Constraints and raised errors carry the error code as their constraint name. */
+export function translateError(cause: unknown): unknown {
+  if (!(cause instanceof Error) || cause instanceof IpamError) return cause
+  const { constraint, code } = cause as { constraint?: unknown; code?: unknown }
+  if (isErrorCode(constraint)) {
+    return new IpamError(constraint, errorCatalogue[constraint].title, { cause })
+  }
+  const gone =
+    unreachable.test(String(code)) ||
+    /^(Connection terminated|timeout exceeded)/.test(cause.message)
+  if (gone) return new IpamError('database_unavailable', undefined, { cause })
+  return cause
+}
+
+/** PostgreSQL gave this transaction up in favour of another; to run it again is safe. */
+export function isRetryable(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return code === '40P01' || code === '40001'
+}
+
+const attemptsMax = 5
+
+/** Work of one transaction that is done again, a bounded number of times, when it lost to another. */
+export async function retryLost<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (attempt === attemptsMax || !isRetryable(error)) throw error
+    }
+  }
+}
+
+/** A transaction that is run again when it lost to another one. */
+export function retryTransaction<T>(db: Database, work: (tx: Database) => Promise<T>): Promise<T> {
+  return retryLost(() => db.transaction(work))
+}
+
+/**
+ * A time as PostgreSQL writes it (`2026-11-23 04:28:07.22456+00`) in RFC 3339, with all of its
+ * microseconds: a JavaScript Date would lose three digits, and with them who came first.
+ */
+export function isoTime(text: string): string {
+  const [, date, time, fraction = ''] = /^(\S+) (\d\d:\d\d:\d\d)(?:\.(\d+))?\+00$/.exec(text) ?? []
+  if (!date) return text // infinity
+  return `${date}T${time}.${fraction.padEnd(6, '0')}Z`
+}
+
+/** Both drivers give `int8` as a number where it is safe, else as a bigint. */
+export function parseInt8(text: string): number | bigint {
+  const value = Number(text)
+  return Number.isSafeInteger(value) ? value : BigInt(text)
+}
+
+/** A second transaction would wait for the first, which waits for it. */
+export function refuseNested(): never {
+  throw new Error('a transaction is already open')
+}

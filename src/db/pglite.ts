@@ -1,0 +1,48 @@
+import { PGlite, type Transaction, types } from '@electric-sql/pglite'
+import { btree_gist } from '@electric-sql/pglite/contrib/btree_gist'
+import {
+  type Database,
+  isoTime,
+  type OpenDatabase,
+  parseInt8,
+  refuseNested,
+  translateError,
+} from './database.ts'
+
+/**
+ * PostgreSQL inside this process, in a folder, or in memory without one. It has one connection,
+ * and does not fsync: what is committed survives a killed process, but not a power cut.
+ */
+export async function pgliteDatabase(folder?: string): Promise<OpenDatabase> {
+  const lite = await PGlite.create({
+    ...(folder && { dataDir: folder }),
+    extensions: { btree_gist },
+    parsers: { [types.TIMESTAMPTZ]: isoTime, [types.INT8]: parseInt8 },
+  })
+  await lite.exec('set time zone utc')
+  const on = (client: PGlite | Transaction): Omit<Database, 'transaction'> => ({
+    async query({ text, values }) {
+      try {
+        return (await client.query(text, [...values])).rows
+      } catch (error) {
+        throw translateError(error)
+      }
+    },
+    async execute(script) {
+      await client.exec(script)
+    },
+  })
+  return {
+    ...on(lite),
+    transaction: async work => {
+      try {
+        return await lite.transaction(tx => work({ ...on(tx), transaction: refuseNested }))
+      } catch (error) {
+        throw translateError(error)
+      }
+    },
+    kind: 'pglite',
+    connections: 1,
+    close: () => lite.close(),
+  }
+}

@@ -1,0 +1,229 @@
+/** Every failure a client can meet: the code is the contract, the text may change. */
+export const errorCatalogue = {
+  invalid_request: {
+    status: 400,
+    title: 'The request is not well formed',
+    advice: 'Correct the member that `field` names; `detail` says what it must be.',
+  },
+  cidr_has_host_bits: {
+    status: 400,
+    title: 'The CIDR has bits set to the right of its prefix length',
+    advice: 'Use the network that `suggestion` names, or a longer prefix length.',
+  },
+  marker_invalid: {
+    status: 400,
+    title: 'The marker is not one that this list gave',
+    advice: 'Start again without `marker`, with the same filters and sort for every page.',
+  },
+  authentication_required: {
+    status: 401,
+    title: 'A valid token is needed',
+    advice: 'Send the token as `X-Auth-Token: TOKEN` or `Authorization: Bearer TOKEN`.',
+  },
+  route_not_found: {
+    status: 404,
+    title: 'There is nothing at this path',
+    advice: 'See `/v2/openapi.json` for the paths and their methods.',
+  },
+  address_scope_not_found: {
+    status: 404,
+    title: 'Address scope not found',
+    advice: 'List the address scopes; `public` names the built-in one.',
+  },
+  block_not_found: {
+    status: 404,
+    title: 'Block not found',
+    advice: 'List the blocks; it may have been deleted.',
+  },
+  allocation_not_found: {
+    status: 404,
+    title: 'Allocation not found',
+    advice: 'Look it up by address or owner; ended allocations are found with `state=all`.',
+  },
+  address_scope_name_taken: {
+    status: 409,
+    title: 'The project has an address scope of this name',
+    advice: 'Choose another name.',
+  },
+  address_scope_not_empty: {
+    status: 409,
+    title: 'The address scope still has blocks',
+    advice: 'Delete the blocks first.',
+  },
+  address_scope_built_in: {
+    status: 409,
+    title: 'The public address scope is built in and stays as it is',
+    advice: 'Create a private address scope for what is yours.',
+  },
+  block_overlaps: {
+    status: 409,
+    title: 'The block overlaps others beside it',
+    advice:
+      'Choose space that is free, or set `adopt_children` to put the new block above those inside it.',
+  },
+  block_overlaps_in_network: {
+    status: 409,
+    title: 'The block overlaps another block of its network',
+    advice: 'Choose another CIDR, or another network.',
+  },
+  block_outside_parent: {
+    status: 409,
+    title: 'The block does not lie inside its parent',
+    advice: 'Choose a CIDR inside the parent, or grow the parent first.',
+  },
+  block_network_differs: {
+    status: 409,
+    title: 'The block and its parent belong to different networks',
+    advice: 'Leave `network_id` out to inherit it, or use a parent that has no network.',
+  },
+  block_has_children: {
+    status: 409,
+    title: 'The block has children, so it gives out no addresses and cannot be deleted',
+    advice: 'Allocate from one of its children; delete them before the block.',
+  },
+  block_has_allocations: {
+    status: 409,
+    title: 'The block holds allocations, so it cannot have children',
+    advice: 'Release the allocations, or cut the child from another block.',
+  },
+  block_in_use: {
+    status: 409,
+    title: 'Something would be lost: the block holds allocations or children there',
+    advice: 'Release or delete what `conflicts` names first.',
+  },
+  block_cannot_move: {
+    status: 409,
+    title: 'A block can grow or shrink, but not move',
+    advice: 'Use a CIDR that contains the present one or lies inside it.',
+  },
+  gateway_unusable: {
+    status: 409,
+    title: 'The gateway address cannot be used',
+    advice:
+      'Use an address inside the block that is neither its network nor its broadcast address, or an IPv6 link-local one.',
+  },
+  gateway_taken: {
+    status: 409,
+    title: 'Somebody holds the gateway address',
+    advice: 'Release the allocation that `conflicts` names, or choose another gateway.',
+  },
+  block_full: {
+    status: 409,
+    title: 'The block has not enough free addresses',
+    advice: 'Release addresses, ask for fewer, or use another block.',
+  },
+  no_free_prefix: {
+    status: 409,
+    title: 'The block has no free prefix of this length',
+    advice: 'Ask for a longer prefix length; see the free prefixes of the block.',
+  },
+  address_taken: {
+    status: 409,
+    title: 'Somebody holds the address',
+    advice: 'Ask for another address, or for the next free one with `"fallback": "next"`.',
+  },
+  prefix_taken: {
+    status: 409,
+    title: 'Somebody holds addresses of the prefix',
+    advice: 'Ask for another prefix.',
+  },
+  address_excluded: {
+    status: 409,
+    title: 'The address is kept back',
+    advice: 'Network, broadcast and gateway addresses are not given out; ask for another.',
+  },
+  address_outside_block: {
+    status: 409,
+    title: 'The address is not in the block',
+    advice: 'Ask for an address inside the CIDR of the block.',
+  },
+  generation_mismatch: {
+    status: 409,
+    title: 'The allocation has changed since',
+    advice: 'Read it again, and decide again.',
+  },
+  too_many_allocations: {
+    status: 409,
+    title: 'Too many allocations for one call',
+    advice: 'Narrow the request, for example to one block at a time.',
+  },
+  events_expired: {
+    status: 410,
+    title: 'Events after this cursor have been removed',
+    advice: 'Read the present state, then follow the events with `after=latest` read before it.',
+  },
+  payload_too_large: {
+    status: 413,
+    title: 'The request body is too large',
+    advice: 'Split the request.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: 'The body is not JSON',
+    advice: 'Send `Content-Type: application/json`.',
+  },
+  internal: {
+    status: 500,
+    title: 'Melange made a mistake',
+    advice: 'Report it with the request id; the server log has the details.',
+  },
+  overloaded: {
+    status: 503,
+    title: 'Too many requests are waiting',
+    advice: 'Try again after the time in `Retry-After`. Nothing was changed.',
+  },
+  database_unavailable: {
+    status: 503,
+    title: 'The database does not answer',
+    advice:
+      'Try again. If this was a change, look first whether it was made: the answer may have been lost after the commit.',
+  },
+} as const satisfies Record<string, { status: number; title: string; advice: string }>
+
+export type ErrorCode = keyof typeof errorCatalogue
+
+/** Something that is in the way of a request. */
+export type Conflict = {
+  readonly type: 'block' | 'allocation'
+  readonly id: string
+  /** The CIDR of a block; the address of an allocation. */
+  readonly address: string
+}
+
+/** What an error may say beyond its text. */
+export type ErrorFacts = {
+  /** The member of the request that is wrong, as a JSON pointer or a parameter name. */
+  readonly field?: string
+  /** What would have been right. */
+  readonly suggestion?: string
+  /** What is in the way; not more than a few of them. */
+  readonly conflicts?: readonly Conflict[]
+}
+
+/** An expected failure. Anything else that is thrown is a bug, and becomes a 500. */
+export class IpamError extends Error {
+  override readonly name = 'IpamError'
+  readonly code: ErrorCode
+  readonly facts: ErrorFacts
+
+  constructor(
+    code: ErrorCode,
+    detail: string = errorCatalogue[code].title,
+    { cause, ...facts }: ErrorFacts & ErrorOptions = {},
+  ) {
+    super(detail, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.facts = facts
+  }
+}
+
+/** Whether a name, for instance of a constraint, is one of the error codes. */
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === 'string' && Object.hasOwn(errorCatalogue, value)
+}
+
+/** The error as an RFC 9457 problem document. */
+export function toProblem({ code, message, facts }: IpamError) {
+  const { status, title, advice } = errorCatalogue[code]
+  return { type: `/problems/${code}`, code, status, title, detail: message, advice, ...facts }
+}

@@ -1,0 +1,133 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import type { Database } from '../../db/database.ts'
+import {
+  changeProblems,
+  pageOf,
+  problems,
+  readMarker,
+  ref,
+  ScopeId,
+  toPage,
+  writeMarker,
+} from '../../schema.ts'
+import {
+  AddressScope,
+  AddressScopePatch,
+  AddressScopeQuery,
+  AddressScopeRequest,
+} from './schema.ts'
+import {
+  createAddressScope,
+  deleteAddressScope,
+  getAddressScope,
+  listAddressScopes,
+  scopeIdOf,
+  updateAddressScope,
+} from './store.ts'
+
+const params = Type.Object({ scope_id: ScopeId })
+const tags = ['address scopes']
+
+/** /v2/address-scopes: routing domains. */
+export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
+  app,
+  { db },
+) => {
+  app.post(
+    '/v2/address-scopes',
+    {
+      schema: {
+        operationId: 'createAddressScope',
+        summary: 'Create a private address scope for a project',
+        tags,
+        body: ref(AddressScopeRequest),
+        response: { 201: ref(AddressScope), ...changeProblems('address_scope_name_taken') },
+      },
+    },
+    async (request, reply) => reply.code(201).send(await createAddressScope(db, request.body)),
+  )
+
+  app.get(
+    '/v2/address-scopes',
+    {
+      schema: {
+        operationId: 'listAddressScopes',
+        summary: 'List address scopes',
+        tags,
+        querystring: AddressScopeQuery,
+        response: {
+          200: pageOf('address_scopes', ref(AddressScope)),
+          ...problems('marker_invalid'),
+        },
+      },
+    },
+    async ({ query, url }) => {
+      const { limit, marker } = query
+      const after = marker === undefined ? null : (readMarker(marker, 1)[0] ?? null)
+      const found = await listAddressScopes(db, query, { limit, after })
+      const markerOf = ({ id }: AddressScope) => writeMarker([id])
+      return toPage({ key: 'address_scopes', url, limit, markerOf }, found)
+    },
+  )
+
+  app.get(
+    '/v2/address-scopes/:scope_id',
+    {
+      schema: {
+        operationId: 'getAddressScope',
+        summary: 'Show an address scope',
+        tags,
+        params,
+        response: { 200: ref(AddressScope), ...problems('address_scope_not_found') },
+      },
+    },
+    ({ params: { scope_id } }) => getAddressScope(db, scopeIdOf(scope_id)),
+  )
+
+  app.patch(
+    '/v2/address-scopes/:scope_id',
+    {
+      schema: {
+        operationId: 'updateAddressScope',
+        summary: 'Change name, description or tags of an address scope',
+        tags,
+        params,
+        body: ref(AddressScopePatch),
+        response: {
+          200: ref(AddressScope),
+          ...changeProblems(
+            'address_scope_not_found',
+            'address_scope_built_in',
+            'address_scope_name_taken',
+          ),
+        },
+      },
+    },
+    ({ params: { scope_id }, body }) => updateAddressScope(db, scopeIdOf(scope_id), body),
+  )
+
+  app.delete(
+    '/v2/address-scopes/:scope_id',
+    {
+      schema: {
+        operationId: 'deleteAddressScope',
+        summary: 'Delete an address scope that has no blocks',
+        tags,
+        params,
+        response: {
+          204: Type.Null(),
+          ...changeProblems(
+            'address_scope_not_found',
+            'address_scope_built_in',
+            'address_scope_not_empty',
+          ),
+        },
+      },
+    },
+    async ({ params: { scope_id } }, reply) => {
+      await deleteAddressScope(db, scopeIdOf(scope_id))
+      return reply.code(204).send(null)
+    },
+  )
+}

@@ -1,0 +1,109 @@
+import { type Database, retryTransaction, rows } from '../../db/database.ts'
+import { allOf, sql } from '../../db/sql.ts'
+import { IpamError } from '../../errors.ts'
+import { newId } from '../../ids.ts'
+import { appendEvents, type EventType } from '../events/store.ts'
+import {
+  AddressScope,
+  type AddressScopePatch,
+  type AddressScopeRequest,
+  publicScopeId,
+} from './schema.ts'
+
+const columns = sql`
+  id, project_id, name, description, tags, generation, created_at, updated_at`
+
+/** The id of a scope as requests name it: by its id, or `public`. */
+export const scopeIdOf = (name: string): string => (name === 'public' ? publicScopeId : name)
+
+const notFound = (id: string) =>
+  new IpamError('address_scope_not_found', `There is no address scope ${id}.`)
+
+/** @throws {IpamError} `address_scope_not_found` */
+export async function getAddressScope(db: Database, id: string): Promise<AddressScope> {
+  const [scope] = await rows(db, AddressScope)`
+    select ${columns} from address_scopes where id = ${id}`
+  if (!scope) throw notFound(id)
+  return scope
+}
+
+/**
+ * Locks the tree of a scope: blocks are created, resized and deleted by one transaction at a time.
+ *
+ * @throws {IpamError} `address_scope_not_found`
+ */
+export async function lockAddressScope(tx: Database, id: string): Promise<AddressScope> {
+  const [scope] = await rows(tx, AddressScope)`
+    select ${columns} from address_scopes where id = ${id} for no key update`
+  if (!scope) throw notFound(id)
+  return scope
+}
+
+export type AddressScopeFilter = {
+  readonly project_id?: string | undefined
+  readonly name?: string | undefined
+  readonly tag?: readonly string[] | undefined
+}
+
+/** In the order of their ids; one more than a page holds. */
+export function listAddressScopes(
+  db: Database,
+  { project_id, name, tag }: AddressScopeFilter,
+  { limit, after }: { limit: number; after: string | null },
+) {
+  const conditions = [
+    ...(project_id ? [sql`project_id = ${project_id}`] : []),
+    ...(name === undefined ? [] : [sql`name = ${name}`]),
+    ...(tag ? [sql`tags @> ${tag}`] : []),
+    ...(after ? [sql`id > ${after}`] : []),
+  ]
+  return rows(db, AddressScope)`
+    select ${columns} from address_scopes where ${allOf(conditions)} order by id limit ${limit + 1}`
+}
+
+/** @throws {IpamError} `address_scope_name_taken` */
+export function createAddressScope(db: Database, request: AddressScopeRequest) {
+  return changeScope(db, 'address_scope.created', async tx => {
+    const { project_id, name, description = '', tags = [] } = request
+    return rows(tx, AddressScope)`
+      insert into address_scopes (id, project_id, name, description, tags)
+      values (${newId()}, ${project_id}, ${name}, ${description}, ${tags}) returning ${columns}`
+  })
+}
+
+/** @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `address_scope_name_taken` */
+export function updateAddressScope(db: Database, id: string, patch: AddressScopePatch) {
+  return changeScope(db, 'address_scope.updated', async tx => {
+    const { name, description, tags } = { ...(await lockPrivateScope(tx, id)), ...patch }
+    return rows(tx, AddressScope)`
+      update address_scopes set name = ${name}, description = ${description}, tags = ${tags},
+        generation = generation + 1, updated_at = clock_timestamp()
+      where id = ${id} returning ${columns}`
+  })
+}
+
+/** @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `address_scope_not_empty` */
+export function deleteAddressScope(db: Database, id: string) {
+  return changeScope(db, 'address_scope.deleted', async tx => {
+    await lockPrivateScope(tx, id)
+    return rows(tx, AddressScope)`delete from address_scopes where id = ${id} returning ${columns}`
+  })
+}
+
+async function lockPrivateScope(tx: Database, id: string): Promise<AddressScope> {
+  if (id === publicScopeId) throw new IpamError('address_scope_built_in')
+  return lockAddressScope(tx, id)
+}
+
+function changeScope(
+  db: Database,
+  type: EventType,
+  change: (tx: Database) => Promise<AddressScope[]>,
+): Promise<AddressScope> {
+  return retryTransaction(db, async tx => {
+    const [data] = await change(tx)
+    if (!data) throw new Error('a scope that was changed did not come back')
+    await appendEvents(tx, [{ type, object_id: data.id, project_id: data.project_id, data }])
+    return data
+  })
+}

@@ -1,0 +1,210 @@
+import { Type } from 'typebox'
+import { type Database, retryTransaction, rows } from '../../db/database.ts'
+import { allOf, type Sql, sql } from '../../db/sql.ts'
+import { IpamError } from '../../errors.ts'
+import { appendEvents } from '../events/store.ts'
+import { Allocation, type AllocationPatch } from './schema.ts'
+
+const columns = sql`
+  id, scope_id, block_id, address, project_id, owner_type, owner_id, name, tags, generation,
+  started_at`
+const current = sql`select ${columns}, null::timestamptz as ended_at from allocations`
+const ended = sql`select ${columns}, ended_at from allocation_history`
+
+const notFound = (id: string) =>
+  new IpamError('allocation_not_found', `There is no allocation ${id}.`)
+
+/** An allocation, current or ended. @throws {IpamError} `allocation_not_found` */
+export async function getAllocation(db: Database, id: string): Promise<Allocation> {
+  const [found] = await rows(db, Allocation)`
+    ${current} where id = ${id} union all ${ended} where id = ${id}`
+  if (!found) throw notFound(id)
+  return found
+}
+
+export type AllocationFilter = {
+  readonly scope_id?: string | undefined
+  readonly block_id?: string | undefined
+  readonly address?: string | undefined
+  readonly within?: string | undefined
+  readonly project_id?: string | undefined
+  readonly owner_type?: string | undefined
+  readonly owner_id?: string | undefined
+  readonly name?: string | undefined
+  readonly tag?: readonly string[] | undefined
+  readonly state: 'current' | 'ended' | 'all'
+  /** Held at some time in `held_from` <= t < `held_to`, or at `at`. */
+  readonly at?: string | undefined
+  readonly held_from?: string | undefined
+  readonly held_to?: string | undefined
+}
+
+export type AllocationPage = {
+  readonly sort: 'id' | 'address'
+  readonly limit: number
+  /** The sort value and the id of the allocation behind which the page begins. */
+  readonly after: readonly string[] | null
+}
+
+/**
+ * Current and ended allocations; one more than a page holds. An allocation is in just one of the
+ * two tables at any instant, and one statement sees one instant.
+ */
+export function listAllocations(db: Database, filter: AllocationFilter, page: AllocationPage) {
+  const { sort, limit, after } = page
+  const conditions = commonConditions(filter)
+  if (after && sort === 'id') conditions.push(sql`id > ${after[1]}`)
+  if (after && sort === 'address') conditions.push(sql`(address, id) > (${after[0]}, ${after[1]})`)
+  const order = sort === 'id' ? sql`order by id` : sql`order by address, id`
+  const behind = sql`${order} limit ${limit + 1}`
+
+  const { at, held_from, held_to, state } = filter
+  if (at) conditions.push(sql`started_at <= ${at}`)
+  if (held_to) conditions.push(sql`started_at < ${held_to}`)
+  const endedConditions = [
+    ...conditions,
+    ...(at ? [sql`ended_at > ${at}`] : []),
+    ...(held_from ? [sql`ended_at > ${held_from}`] : []),
+  ]
+  const wantsTime = at !== undefined || held_from !== undefined || held_to !== undefined
+  const parts = [
+    ...branches(current, conditions, filter.address),
+    ...branches(ended, endedConditions, filter.address),
+  ]
+  const [ofCurrent, ofEnded] = [parts.slice(0, parts.length / 2), parts.slice(parts.length / 2)]
+  const wanted = wantsTime || state === 'all' ? parts : state === 'current' ? ofCurrent : ofEnded
+  const union = wanted
+    .map(part => sql`(${part} ${behind})`)
+    .reduce((all, one) => sql`${all} union all ${one}`)
+  return rows(db, Allocation)`select * from (${union}) found ${behind}`
+}
+
+/** An address is found in its own row, or in that of the prefix which holds it: two indexes. */
+function branches(select: Sql, conditions: readonly Sql[], address: string | undefined): Sql[] {
+  if (address === undefined) return [sql`${select} where ${allOf(conditions)}`]
+  return [
+    sql`${select} where ${allOf([...conditions, sql`address = ${address}::inet`])}`,
+    sql`${select} where ${allOf([
+      ...conditions,
+      sql`is_prefix and address >>= ${address}::inet and address <> ${address}::inet`,
+    ])}`,
+  ]
+}
+
+function commonConditions(filter: AllocationFilter): Sql[] {
+  const { scope_id, block_id, within, project_id, owner_type, owner_id, name, tag } = filter
+  const conditions: Sql[] = []
+  if (scope_id) conditions.push(sql`scope_id = ${scope_id}`)
+  if (block_id) conditions.push(sql`block_id = ${block_id}`)
+  if (within) conditions.push(sql`address <<= ${within}::inet`)
+  if (project_id) conditions.push(sql`project_id = ${project_id}`)
+  if (owner_type) conditions.push(sql`owner_type = ${owner_type}`)
+  if (owner_id) conditions.push(sql`owner_id = ${owner_id}`)
+  if (name !== undefined) conditions.push(sql`name = ${name}`)
+  if (tag) conditions.push(sql`tags <> '{}' and tags @> ${tag}`)
+  return conditions
+}
+
+/**
+ * Changes what may change while an allocation lasts.
+ *
+ * @throws {IpamError} `allocation_not_found`, `generation_mismatch`
+ */
+export function updateAllocation(
+  db: Database,
+  id: string,
+  { generation, ...patch }: AllocationPatch,
+): Promise<Allocation> {
+  return retryTransaction(db, async tx => {
+    const [before] = await rows(tx, Allocation)`${current} where id = ${id} for update`
+    if (!before) throw notFound(id)
+    if (generation !== undefined && generation !== before.generation) {
+      const detail = `The allocation has generation ${before.generation}, not ${generation}.`
+      throw new IpamError('generation_mismatch', detail, { field: 'generation' })
+    }
+    const { name, tags } = { ...before, ...patch }
+    const [data] = await rows(tx, Allocation)`
+      update allocations set name = ${name}, tags = ${tags}, generation = generation + 1
+      where id = ${id} returning ${columns}, null::timestamptz as ended_at`
+    if (!data) throw notFound(id)
+    const { project_id } = data
+    await appendEvents(tx, [{ type: 'allocation.updated', object_id: id, project_id, data }])
+    return data
+  })
+}
+
+const Released = Type.Object({
+  request: Type.Integer(),
+  allocation: Type.Union([Allocation, Type.Null()]),
+  error: Type.Union([Type.String(), Type.Null()]),
+})
+
+/** An allocation to release, if it still has the generation. */
+export type Release = { readonly id: string; readonly generation?: number | undefined }
+
+/**
+ * Releases allocations in one transaction, each with its own outcome, in the order of asking. To
+ * release once more what has ended just so gives the same answer.
+ */
+export async function releaseEach(
+  db: Database,
+  releases: readonly Release[],
+): Promise<(Allocation | IpamError)[]> {
+  const batch = releases.map((release, request) => ({ request, ...release }))
+  const found = await rows(db, Released)`
+    select request, allocation, error from release_allocations(${JSON.stringify(batch)})`
+  const outcomes = releases.map(({ id }): Allocation | IpamError => notFound(id))
+  for (const { request, allocation, error } of found) {
+    if (allocation) outcomes[request] = allocation
+    else if (error === 'generation_mismatch') outcomes[request] = new IpamError(error)
+  }
+  return outcomes
+}
+
+/**
+ * Releases allocations, all or none.
+ *
+ * @throws {IpamError} `allocation_not_found`, `generation_mismatch`
+ */
+export function releaseAll(db: Database, releases: readonly Release[]): Promise<Allocation[]> {
+  return retryTransaction(db, tx => releaseAllIn(tx, releases))
+}
+
+async function releaseAllIn(tx: Database, releases: readonly Release[]): Promise<Allocation[]> {
+  const outcomes = await releaseEach(tx, releases)
+  return outcomes.map(outcome => {
+    if (outcome instanceof IpamError) throw outcome
+    return outcome
+  })
+}
+
+export type OwnerFilter = Pick<
+  AllocationFilter,
+  'project_id' | 'owner_type' | 'owner_id' | 'block_id'
+>
+
+/**
+ * Releases all that an owner holds.
+ *
+ * @throws {IpamError} `too_many_allocations`
+ */
+export function releaseByOwner(
+  db: Database,
+  owner: OwnerFilter,
+  countMax: number,
+): Promise<Allocation[]> {
+  return retryTransaction(db, async tx => {
+    const page = { sort: 'id', limit: countMax, after: null } as const
+    const held = await listAllocations(tx, { ...owner, state: 'current' }, page)
+    if (held.length > countMax) {
+      throw new IpamError('too_many_allocations', `The owner holds more than ${countMax}.`)
+    }
+    if (held.length === 0) return []
+    // What somebody else released in the meantime is as good as released here.
+    const outcomes = await releaseEach(
+      tx,
+      held.map(({ id }) => ({ id })),
+    )
+    return outcomes.filter((outcome): outcome is Allocation => !(outcome instanceof IpamError))
+  })
+}

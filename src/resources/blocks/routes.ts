@@ -1,0 +1,325 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import type { Database } from '../../db/database.ts'
+import { IpamError } from '../../errors.ts'
+import { canonicalAddress, canonicalPrefix, readPrefix } from '../../fields.ts'
+import {
+  CidrText,
+  changeProblems,
+  Id,
+  PageQuery,
+  pageOf,
+  problems,
+  readMarker,
+  ref,
+  toPage,
+  writeMarker,
+} from '../../schema.ts'
+import { scopeIdOf } from '../address-scopes/store.ts'
+import {
+  Block,
+  BlockPatch,
+  BlockQuery,
+  BlockRequest,
+  ChildrenRequest,
+  FreeRange,
+  Utilisation,
+} from './schema.ts'
+import {
+  getBlock,
+  getUtilisation,
+  lastAddressOf,
+  listBlocks,
+  listFreePrefixes,
+  listFreeRanges,
+} from './store.ts'
+import { type Container, createBlocks, deleteBlock, updateBlock } from './tree-store.ts'
+
+const params = Type.Object({ block_id: Id })
+const tags = ['blocks']
+const placeProblems = [
+  'address_scope_not_found',
+  'block_not_found',
+  'block_overlaps',
+  'block_overlaps_in_network',
+  'block_outside_parent',
+  'block_has_allocations',
+  'block_network_differs',
+  'cidr_has_host_bits',
+] as const
+
+/** /v2/blocks: CIDRs of a scope, in a tree. */
+export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app, { db }) => {
+  app.post(
+    '/v2/blocks',
+    {
+      schema: {
+        operationId: 'createBlock',
+        summary: 'Create a block: at the top of an address scope, or inside a parent block',
+        tags,
+        body: ref(BlockRequest),
+        response: { 201: ref(Block), ...changeProblems(...placeProblems, 'gateway_unusable') },
+      },
+    },
+    async ({ body }, reply) => {
+      const { scope_id, parent_id, cidr, adopt_children, ...settings } = body
+      const [block] = await createBlocks(db, {
+        container: readContainer(scope_id, parent_id),
+        wanted: [readPrefix(cidr, 'cidr')],
+        adopt_children,
+        settings: readSettings(settings),
+      })
+      if (!block) throw new Error('a block was created, but did not come back')
+      return reply.code(201).header('location', `/v2/blocks/${block.id}`).send(block)
+    },
+  )
+
+  app.post(
+    '/v2/blocks/:block_id/children',
+    {
+      schema: {
+        operationId: 'createChildren',
+        summary: 'Cut children from a block: these CIDRs, or the next free ones; all or none',
+        tags,
+        params,
+        body: ref(ChildrenRequest),
+        response: {
+          201: Type.Object({ blocks: Type.Array(ref(Block)) }),
+          ...changeProblems(...placeProblems, 'no_free_prefix'),
+        },
+      },
+    },
+    async ({ params: { block_id }, body }, reply) => {
+      const { cidrs, prefix_length, count, ...settings } = body
+      const blocks = await createBlocks(db, {
+        container: { parent_id: block_id },
+        wanted: readWanted({ cidrs, prefix_length, count }),
+        adopt_children: false,
+        settings: readSettings(settings),
+      })
+      return reply.code(201).send({ blocks })
+    },
+  )
+
+  app.get(
+    '/v2/blocks',
+    {
+      schema: {
+        operationId: 'listBlocks',
+        summary: 'List blocks',
+        tags,
+        querystring: BlockQuery,
+        response: {
+          200: pageOf('blocks', ref(Block)),
+          ...problems('marker_invalid', 'cidr_has_host_bits'),
+        },
+      },
+    },
+    async ({ query, url }) => {
+      const { limit, marker, sort, ...filter } = query
+      const { scope_id, cidr, contains, within, overlaps } = filter
+      const found = await listBlocks(
+        db,
+        {
+          ...filter,
+          scope_id: scope_id && scopeIdOf(scope_id),
+          cidr: cidr && canonicalPrefix(cidr, 'cidr'),
+          contains: contains && readEither(contains, 'contains'),
+          within: within && canonicalPrefix(within, 'within'),
+          overlaps: overlaps && readEither(overlaps, 'overlaps'),
+        },
+        { sort, limit, after: marker === undefined ? null : readMarker(marker, 2) },
+      )
+      const markerOf = (block: Block) => writeMarker([block[sort], block.id])
+      return toPage({ key: 'blocks', url, limit, markerOf }, found)
+    },
+  )
+
+  app.get(
+    '/v2/blocks/:block_id',
+    {
+      schema: {
+        operationId: 'getBlock',
+        summary: 'Show a block',
+        tags,
+        params,
+        response: { 200: ref(Block), ...problems('block_not_found') },
+      },
+    },
+    ({ params: { block_id } }) => getBlock(db, block_id),
+  )
+
+  app.patch(
+    '/v2/blocks/:block_id',
+    {
+      schema: {
+        operationId: 'updateBlock',
+        summary: 'Change a block; a new CIDR grows or shrinks it',
+        tags,
+        params,
+        body: ref(BlockPatch),
+        response: {
+          200: ref(Block),
+          ...changeProblems(
+            'block_not_found',
+            'block_in_use',
+            'block_cannot_move',
+            'block_overlaps',
+            'block_overlaps_in_network',
+            'block_outside_parent',
+            'gateway_unusable',
+            'gateway_taken',
+            'cidr_has_host_bits',
+          ),
+        },
+      },
+    },
+    ({ params: { block_id }, body }) => {
+      const { cidr, ...settings } = body
+      return updateBlock(db, block_id, {
+        ...readSettings(settings),
+        ...(cidr !== undefined && { cidr: canonicalPrefix(cidr, 'cidr') }),
+      })
+    },
+  )
+
+  app.delete(
+    '/v2/blocks/:block_id',
+    {
+      schema: {
+        operationId: 'deleteBlock',
+        summary: 'Delete a block in which nothing is',
+        tags,
+        params,
+        response: {
+          204: Type.Null(),
+          ...changeProblems('block_not_found', 'block_has_children', 'block_in_use'),
+        },
+      },
+    },
+    async ({ params: { block_id } }, reply) => {
+      await deleteBlock(db, block_id)
+      return reply.code(204).send(null)
+    },
+  )
+
+  app.get(
+    '/v2/blocks/:block_id/utilisation',
+    {
+      schema: {
+        operationId: 'getUtilisation',
+        summary: 'Count the addresses of a block and of all blocks below it',
+        tags,
+        params,
+        response: { 200: ref(Utilisation), ...problems('block_not_found') },
+      },
+    },
+    ({ params: { block_id } }) => getUtilisation(db, block_id),
+  )
+
+  app.get(
+    '/v2/blocks/:block_id/free-ranges',
+    {
+      schema: {
+        operationId: 'listFreeRanges',
+        summary: 'List the free ranges of a block, lowest first',
+        tags,
+        params,
+        querystring: Type.Object(PageQuery, { additionalProperties: false }),
+        response: {
+          200: pageOf('free_ranges', ref(FreeRange)),
+          ...problems('block_not_found', 'marker_invalid'),
+        },
+      },
+    },
+    async ({ params: { block_id }, query: { limit, marker }, url }) => {
+      const found = await listFreeRanges(db, block_id, { limit, after: readPlace(marker) })
+      const markerOf = ({ last }: { last: string }) => writeMarker([last])
+      return toPage({ key: 'free_ranges', url, limit, markerOf }, found)
+    },
+  )
+
+  app.get(
+    '/v2/blocks/:block_id/free-prefixes',
+    {
+      schema: {
+        operationId: 'listFreePrefixes',
+        summary: 'List the fewest prefixes that cover the free space of a block, lowest first',
+        tags,
+        params,
+        querystring: Type.Object(
+          {
+            prefix_length: Type.Integer({
+              minimum: 0,
+              maximum: 128,
+              default: 128,
+              description: 'Leave out what is smaller than this.',
+            }),
+            ...PageQuery,
+          },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: pageOf('free_prefixes', CidrText),
+          ...problems('block_not_found', 'marker_invalid'),
+        },
+      },
+    },
+    async ({ params: { block_id }, query: { limit, marker, prefix_length }, url }) => {
+      const page = { limit, after: readPlace(marker), length: prefix_length }
+      const found = await listFreePrefixes(db, block_id, page)
+      const markerOf = (cidr: string) => writeMarker([lastAddressOf(cidr)])
+      return toPage({ key: 'free_prefixes', url, limit, markerOf }, found)
+    },
+  )
+}
+
+function readContainer(scope_id?: string, parent_id?: string): Container {
+  if (scope_id && !parent_id) return { scope_id: scopeIdOf(scope_id) }
+  if (parent_id && !scope_id) return { parent_id }
+  const detail =
+    'scope_id: name either the address scope of a top-level block, or the parent_id of a child'
+  throw new IpamError('invalid_request', detail, { field: 'scope_id' })
+}
+
+type Wanted = {
+  readonly [K in 'cidrs' | 'prefix_length' | 'count']: ChildrenRequest[K] | undefined
+}
+
+function readWanted({ cidrs, prefix_length, count }: Wanted) {
+  if (cidrs && prefix_length === undefined && count === undefined) {
+    return cidrs.map((cidr, index) => readPrefix(cidr, `cidrs/${index}`))
+  }
+  if (prefix_length !== undefined && !cidrs) return { prefix_length, count: count ?? 1 }
+  const detail = 'cidrs: name either the cidrs of the children, or their prefix_length and count'
+  throw new IpamError('invalid_request', detail, { field: 'cidrs' })
+}
+
+type Addresses = { gateway_ip?: string | null | undefined; dns_nameservers?: string[] | undefined }
+
+/** The settings with their addresses in the one spelling that answers use. */
+function readSettings<S extends Addresses>(settings: S): S {
+  const { gateway_ip, dns_nameservers } = settings
+  return {
+    ...settings,
+    ...(gateway_ip && { gateway_ip: canonicalAddress(gateway_ip, 'gateway_ip') }),
+    ...(dns_nameservers && {
+      dns_nameservers: dns_nameservers.map((ip, i) => canonicalAddress(ip, `dns_nameservers/${i}`)),
+    }),
+  }
+}
+
+function readEither(text: string, field: string): string {
+  return text.includes('/') ? canonicalPrefix(text, field) : canonicalAddress(text, field)
+}
+
+/** An address that a marker holds. */
+function readPlace(marker: string | undefined): string | null {
+  if (marker === undefined) return null
+  const [place = ''] = readMarker(marker, 1)
+  try {
+    return canonicalAddress(place, 'marker')
+  } catch (cause) {
+    throw new IpamError('marker_invalid', undefined, { field: 'marker', cause })
+  }
+}

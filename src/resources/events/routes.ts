@@ -1,0 +1,78 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import type { Database } from '../../db/database.ts'
+import { closed, Id, Nullable, oneOf, ProjectId, problems, ref, Time } from '../../schema.ts'
+import { type EventRow, eventTypes, listEvents, newestEvent } from './store.ts'
+import type { EventWatch } from './watch.ts'
+
+export const Event = closed(
+  {
+    cursor: Type.String({ description: 'Ask for what comes `after` this.' }),
+    at: Time,
+    type: oneOf(eventTypes),
+    object_id: Id,
+    project_id: Nullable(ProjectId),
+    data: Type.Object(
+      {},
+      {
+        additionalProperties: true,
+        description: 'The object after the change, or before its end.',
+      },
+    ),
+  },
+  { $id: 'Event' },
+)
+
+/** /v2/events: every change, in the order in which it was committed. */
+export const eventRoutes: FastifyPluginAsyncTypebox<{ db: Database; watch: EventWatch }> = async (
+  app,
+  { db, watch },
+) => {
+  app.get(
+    '/v2/events',
+    {
+      schema: {
+        operationId: 'listEvents',
+        summary: 'Read the events after a cursor, and wait for some if there are none',
+        tags: ['events'],
+        querystring: closed({
+          after: Type.String({
+            pattern: '^([0-9]{1,15}|latest)$',
+            default: '0',
+            description: 'The cursor of the answer before; `latest` for what is still to come.',
+          }),
+          wait: Type.Integer({
+            minimum: 0,
+            maximum: 60,
+            default: 0,
+            description: 'Seconds to wait for an event.',
+          }),
+          limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
+          type: Type.Optional(oneOf(eventTypes)),
+          project_id: Type.Optional(ProjectId),
+        }),
+        response: {
+          200: closed({ events: Type.Array(ref(Event)), cursor: Type.String() }),
+          ...problems('events_expired'),
+        },
+      },
+    },
+    async ({ query, signal }) => {
+      const { limit, wait, type, project_id } = query
+      const filter = { type, project_id }
+      const deadline = Date.now() + wait * 1000
+      let after = query.after === 'latest' ? await newestEvent(db) : Number(query.after)
+      for (;;) {
+        const { events, cursor } = await listEvents(db, { after, limit, filter })
+        const remaining = deadline - Date.now()
+        if (events.length > 0 || remaining <= 0 || signal.aborted) {
+          return { events: events.map(asEvent), cursor: String(cursor) }
+        }
+        after = cursor
+        await watch.waitBeyond(after, { milliseconds: remaining, signal })
+      }
+    },
+  )
+}
+
+const asEvent = ({ seq, ...event }: EventRow) => ({ cursor: String(seq), ...event })

@@ -1,0 +1,49 @@
+import type { Database } from '../../db/database.ts'
+import { newestEvent } from './store.ts'
+
+/** Lets any number of readers wait for events at the cost of one. */
+export type EventWatch = {
+  /** Resolves when there may be an event behind the cursor, when time is up, or when aborted. */
+  waitBeyond(cursor: number, options: { milliseconds: number; signal: AbortSignal }): Promise<void>
+  /** Ends all waiting, for instance at shutdown. */
+  close(): void
+}
+
+const pollMilliseconds = 50
+
+/** Asks the database for the newest event, and only while somebody waits. */
+export function watchEvents(db: Database): EventWatch {
+  const waiting = new Set<{ cursor: number; wake: () => void }>()
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+
+  const poll = async () => {
+    const newest = await newestEvent(db).catch(() => 0)
+    for (const { cursor, wake } of waiting) if (newest > cursor) wake()
+    timer = waiting.size > 0 ? setTimeout(poll, pollMilliseconds) : undefined
+  }
+
+  return {
+    waitBeyond(cursor, { milliseconds, signal }) {
+      if (closed || signal.aborted) return Promise.resolve()
+      return new Promise(resolve => {
+        const wake = () => {
+          waiting.delete(waiter)
+          clearTimeout(deadline)
+          signal.removeEventListener('abort', wake)
+          resolve()
+        }
+        const waiter = { cursor, wake }
+        const deadline = setTimeout(wake, milliseconds)
+        signal.addEventListener('abort', wake)
+        waiting.add(waiter)
+        timer ??= setTimeout(poll, pollMilliseconds)
+      })
+    },
+    close() {
+      closed = true
+      clearTimeout(timer)
+      for (const { wake } of waiting) wake()
+    },
+  }
+}

@@ -1,0 +1,169 @@
+import {
+  type Static,
+  type TArray,
+  type TNull,
+  type TObject,
+  type TProperties,
+  type TSchema,
+  type TString,
+  type TUnion,
+  Type,
+} from 'typebox'
+import { type ErrorCode, errorCatalogue, IpamError } from './errors.ts'
+
+/** A shared schema by its `$id`: a `$ref` in OpenAPI, the full type in TypeScript. */
+export function ref<S extends TSchema>(schema: S & { $id?: string }) {
+  return Type.Unsafe<Static<S>>({ $ref: `${schema.$id}#` })
+}
+
+/** An object that refuses members it does not know. */
+export function closed<P extends TProperties>(properties: P, options: { $id?: string } = {}) {
+  return Type.Object(properties, { ...options, additionalProperties: false })
+}
+
+export const Nullable = <S extends TSchema>(schema: S) => Type.Union([schema, Type.Null()])
+
+/** One of some words. */
+export const oneOf = <const W extends string>(words: readonly W[], options: object = {}) =>
+  Type.Unsafe<W>({ type: 'string', enum: words, ...options })
+
+/** Failures that every operation can end in. */
+const everywhere = ['invalid_request', 'authentication_required', 'internal'] as const
+const whileChanging = ['payload_too_large', 'unsupported_media_type', 'overloaded'] as const
+
+/** Response schemas, by status, for the failures an operation can end in. */
+export function problems(...codes: readonly ErrorCode[]): Record<number, TObject> {
+  return byStatus([...everywhere, 'database_unavailable', ...codes])
+}
+
+/** The same for an operation that changes something. */
+export function changeProblems(...codes: readonly ErrorCode[]): Record<number, TObject> {
+  return byStatus([...everywhere, ...whileChanging, 'database_unavailable', ...codes])
+}
+
+function byStatus(codes: readonly ErrorCode[]): Record<number, TObject> {
+  const statuses = new Set(codes.map(code => errorCatalogue[code].status))
+  return Object.fromEntries([...statuses].map(status => [status, problem(status, codes)]))
+}
+
+function problem(status: number, codes: readonly ErrorCode[]): TObject {
+  const ofStatus = codes.filter(code => errorCatalogue[code].status === status)
+  return Type.Object(
+    {
+      type: Type.String(),
+      code: oneOf(ofStatus),
+      status: Type.Integer(),
+      title: Type.String(),
+      detail: Type.String(),
+      advice: Type.String(),
+      field: Type.Optional(Type.String()),
+      suggestion: Type.Optional(Type.String()),
+      conflicts: Type.Optional(
+        Type.Array(
+          Type.Object({
+            type: oneOf(['block', 'allocation']),
+            id: Type.String(),
+            address: Type.String(),
+          }),
+        ),
+      ),
+    },
+    { description: ofStatus.map(code => `\`${code}\`: ${errorCatalogue[code].title}`).join('; ') },
+  )
+}
+
+// Members that many resources have.
+
+export const Id = Type.String({ format: 'uuid' })
+export const Name = Type.String({ maxLength: 255 })
+export const Description = Type.String({ maxLength: 4096 })
+export const Tag = Type.String({ minLength: 1, maxLength: 255 })
+export const Tags = Type.Array(Tag, { maxItems: 64, uniqueItems: true })
+export const ProjectId = Type.String({ minLength: 1, maxLength: 255 })
+export const AddressText = Type.String({ maxLength: 45, examples: ['192.0.2.10'] })
+export const CidrText = Type.String({ maxLength: 49, examples: ['192.0.2.0/24'] })
+export const Time = Type.String({ description: 'RFC 3339, in UTC, with microseconds.' })
+export const Generation = Type.Integer({
+  minimum: 1,
+  description: 'Grows by one with every change.',
+})
+/** Counts of addresses pass 2^53 in IPv6, so they are decimal strings. */
+export const Count = Type.String({ pattern: '^[0-9]+$', examples: ['254'] })
+export const ScopeId = Type.String({
+  pattern: '^(public|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$',
+  description: 'Id of an address scope, or `public`.',
+})
+
+// Pages of a list.
+
+export const limitMax = 1000
+export const PageQuery = {
+  limit: Type.Integer({ minimum: 1, maximum: limitMax, default: 100 }),
+  marker: Type.Optional(
+    Type.String({ maxLength: 2048, description: 'Where the page before ended: its `next`.' }),
+  ),
+}
+/** The parameters of one query string, repeated ones as lists. */
+export const TagsQuery = Type.Optional(
+  Type.Array(Tag, { maxItems: 16, description: 'Has all of these tags.' }),
+)
+
+const Link = closed({ rel: Type.Literal('next'), href: Type.String() })
+type Link = typeof Link
+
+/** One page: the items, and the marker and link of the page behind it, if there is one. */
+export const pageOf = <S extends TSchema, K extends string>(key: K, item: S) =>
+  closed({
+    [key]: Type.Array(item),
+    next_marker: Nullable(Type.String()),
+    links: Type.Array(Link),
+  } as { [P in K]: TArray<S> } & { next_marker: TUnion<[TString, TNull]>; links: TArray<Link> })
+
+/** A marker holds the sort values of the last row, so it stays right when that row goes. */
+export const writeMarker = (values: readonly unknown[]): string =>
+  Buffer.from(JSON.stringify(values)).toString('base64url')
+
+/**
+ * The sort values of a marker.
+ *
+ * @throws {IpamError} `marker_invalid`
+ */
+export function readMarker(marker: string, length: number): string[] {
+  try {
+    const values: unknown = JSON.parse(Buffer.from(marker, 'base64url').toString())
+    const isSound =
+      Array.isArray(values) && values.length === length && values.every(v => typeof v === 'string')
+    if (isSound) return values
+  } catch {
+    // Falls through to the refusal.
+  }
+  throw new IpamError('marker_invalid', undefined, { field: 'marker' })
+}
+
+/** Cuts a list that was read with one row too many into a page. */
+export function toPage<const K extends string, T>(
+  {
+    key,
+    url,
+    limit,
+    markerOf,
+  }: { key: K; url: string; limit: number; markerOf: (item: T) => string },
+  found: readonly T[],
+) {
+  const items = found.slice(0, limit)
+  const last = items.at(-1)
+  const next_marker = found.length > limit && last !== undefined ? markerOf(last) : null
+  const links =
+    next_marker === null ? [] : [{ rel: 'next' as const, href: withMarker(url, next_marker) }]
+  return { [key]: items, next_marker, links } as { [P in K]: T[] } & {
+    next_marker: string | null
+    links: { rel: 'next'; href: string }[]
+  }
+}
+
+function withMarker(url: string, marker: string): string {
+  const [path, query] = url.split('?')
+  const parameters = new URLSearchParams(query)
+  parameters.set('marker', marker)
+  return `${path}?${parameters}`
+}
