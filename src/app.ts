@@ -6,7 +6,12 @@ import ajvCompiler, {
 } from '@fastify/ajv-compiler'
 import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  LogController,
+} from 'fastify'
 import { createAuthenticator } from './auth/authenticate.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { IpamError, toProblem } from './errors.ts'
@@ -35,6 +40,7 @@ import {
 } from './resources/blocks/schema.ts'
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { Problem } from './schema.ts'
 import { statusRoutes } from './status-routes.ts'
 
 const sharedSchemas = [
@@ -50,6 +56,7 @@ const sharedSchemas = [
   ChildrenRequest,
   Event,
   FreeRange,
+  Problem,
   ReleaseRequest,
   Utilisation,
 ]
@@ -69,7 +76,7 @@ export async function buildApp(options: AppOptions) {
   const { db, version, api, logger } = options
   const app = Fastify({
     ...(logger && { loggerInstance: logger }),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: api.body_bytes_max,
     requestTimeout: api.request_timeout_seconds * 1000,
     genReqId: () => `req-${randomUUID()}`,

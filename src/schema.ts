@@ -2,7 +2,6 @@ import {
   type Static,
   type TArray,
   type TNull,
-  type TObject,
   type TProperties,
   type TSchema,
   type TString,
@@ -27,50 +26,54 @@ export const Nullable = <S extends TSchema>(schema: S) => Type.Union([schema, Ty
 export const oneOf = <const W extends string>(words: readonly W[], options: object = {}) =>
   Type.Unsafe<W>({ type: 'string', enum: words, ...options })
 
+/** A failure (RFC 9457); see docs/errors.md. */
+export const Problem = closed(
+  {
+    type: Type.String({ examples: ['/problems/block_full'] }),
+    code: oneOf(Object.keys(errorCatalogue) as ErrorCode[]),
+    status: Type.Integer(),
+    title: Type.String(),
+    detail: Type.String({ description: 'What happened to this request.' }),
+    advice: Type.String({ description: 'What to do.' }),
+    field: Type.Optional(Type.String({ description: 'The member of the request that is wrong.' })),
+    suggestion: Type.Optional(Type.String({ description: 'What would have been right.' })),
+    conflicts: Type.Optional(
+      Type.Array(
+        closed({ type: oneOf(['block', 'allocation']), id: Type.String(), address: Type.String() }),
+        { description: 'What is in the way; a few of them.' },
+      ),
+    ),
+  },
+  { $id: 'Problem' },
+)
+
 /** Failures that every operation can end in. */
 const everywhere = ['invalid_request', 'authentication_required', 'internal'] as const
 const whileChanging = ['payload_too_large', 'unsupported_media_type', 'overloaded'] as const
 
 /** Response schemas, by status, for the failures an operation can end in. */
-export function problems(...codes: readonly ErrorCode[]): Record<number, TObject> {
+export function problems(...codes: readonly ErrorCode[]): Record<number, TSchema> {
   return byStatus([...everywhere, 'database_unavailable', ...codes])
 }
 
 /** The same for an operation that changes something. */
-export function changeProblems(...codes: readonly ErrorCode[]): Record<number, TObject> {
+export function changeProblems(...codes: readonly ErrorCode[]): Record<number, TSchema> {
   return byStatus([...everywhere, ...whileChanging, 'database_unavailable', ...codes])
 }
 
-function byStatus(codes: readonly ErrorCode[]): Record<number, TObject> {
+function byStatus(codes: readonly ErrorCode[]): Record<number, TSchema> {
   const statuses = new Set(codes.map(code => errorCatalogue[code].status))
   return Object.fromEntries([...statuses].map(status => [status, problem(status, codes)]))
 }
 
-function problem(status: number, codes: readonly ErrorCode[]): TObject {
-  const ofStatus = codes.filter(code => errorCatalogue[code].status === status)
-  return Type.Object(
-    {
-      type: Type.String(),
-      code: oneOf(ofStatus),
-      status: Type.Integer(),
-      title: Type.String(),
-      detail: Type.String(),
-      advice: Type.String(),
-      field: Type.Optional(Type.String()),
-      suggestion: Type.Optional(Type.String()),
-      conflicts: Type.Optional(
-        Type.Array(
-          Type.Object({
-            type: oneOf(['block', 'allocation']),
-            id: Type.String(),
-            address: Type.String(),
-          }),
-        ),
-      ),
-    },
-    { description: ofStatus.map(code => `\`${code}\`: ${errorCatalogue[code].title}`).join('; ') },
-  )
-}
+const problem = (status: number, codes: readonly ErrorCode[]): TSchema =>
+  Type.Unsafe({
+    $ref: 'Problem#',
+    description: codes
+      .filter(code => errorCatalogue[code].status === status)
+      .map(code => `\`${code}\`: ${errorCatalogue[code].title}.`)
+      .join(' '),
+  })
 
 // Members that many resources have.
 

@@ -34,13 +34,11 @@ declare
   noise text := md5(gen_random_uuid()::text || gen_random_uuid()::text);
 begin
   if family(block) = 4 then
-    return set_masklen(
-      host(block)::inet + (('x' || left(noise, 8))::bit(32)::bigint & (hostmask(block) - '0.0.0.0')),
-      32);
+    return host(block)::inet
+      + (('x' || left(noise, 8))::bit(32)::bigint & (hostmask(block) - '0.0.0.0'));
   end if;
-  return set_masklen(
-    host(block)::inet | (rtrim(regexp_replace(noise, '(.{4})', '\1:', 'g'), ':')::inet & hostmask(block)),
-    128);
+  noise := rtrim(regexp_replace(noise, '(.{4})', '\1:', 'g'), ':');
+  return host(block)::inet | (noise::inet & hostmask(block));
 end $$;
 
 -- Takes `wanted` single addresses by the strategy of the block; fewer only if it has no more.
@@ -139,6 +137,8 @@ declare
   found inet;
   found_last inet;
   refusal text;
+  refused int[] := '{}';
+  refusals text[] := '{}';
   plain int[]; -- The requests of the block at hand that any single addresses will do for.
   wanted bigint;
   taken_by int[] := '{}';
@@ -181,7 +181,8 @@ begin
           plain := plain || wish.request;
           wanted := coalesce(wanted, 0) + cardinality(wish.ids);
         elsif refusal is not null then
-          return query values (wish.request, null::uuid, null::uuid, null::inet, null::timestamptz, refusal);
+          refused := refused || wish.request;
+          refusals := refusals || refusal;
         else
           taken_by := taken_by || array_fill(wish.request, array[cardinality(wish.ids)]);
           taken_ids := taken_ids || wish.ids;
@@ -203,7 +204,8 @@ begin
           wanted := wanted + cardinality(wish.ids);
         else
           plain := array_remove(plain, wish.request);
-          return query values (wish.request, null::uuid, null::uuid, null::inet, null::timestamptz, 'block_full');
+          refused := refused || wish.request;
+          refusals := refusals || 'block_full'::text;
         end if;
       end loop;
     end if;
@@ -222,10 +224,15 @@ begin
   end loop;
 
   return query
-    select r.request, null::uuid, null::uuid, null::inet, null::timestamptz,
-      case when u.block_id is null then 'block_not_found' else 'block_has_children' end
-    from unnest(requests) r left join block_usage u on u.block_id = r.block_id
-    where u.block_id is null or u.in_children > 0;
+    select r.request, null::uuid, null::uuid, null::inet, null::timestamptz, r.refusal
+    from (
+      select * from unnest(refused, refusals) refusals (request, refusal)
+      union all
+      select w.request,
+        case when u.block_id is null then 'block_not_found' else 'block_has_children' end
+      from unnest(requests) w left join block_usage u on u.block_id = w.block_id
+      where u.block_id is null or u.in_children > 0
+    ) r;
 
   if cardinality(taken) > 0 then
     insert into allocations (id, scope_id, block_id, address, project_id, owner_type, owner_id,

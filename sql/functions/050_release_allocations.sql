@@ -40,20 +40,21 @@ begin
       select r.block_id, min(r.first) as first, max(r.last) as last,
         max(case b.strategy when 'least_recently_used' then r.ended_at end) as since
       from (
-        select *, count(*) filter (where is_start) over (partition by block_id order by first) as run
+        select *, count(*) filter (where is_start) over w as number
         from (
-          select *, coalesce(lag(last) over (partition by block_id order by first) + 1 <> first, true)
-            as is_start
+          select *, coalesce(lag(last) over w + 1 <> first, true) as is_start
           from (
-            select h.block_id, h.ended_at,
-              set_masklen(h.address, case family(h.address) when 4 then 32 else 128 end) as first,
-              set_masklen(broadcast(h.address), case family(h.address) when 4 then 32 else 128 end)
-                as last
-            from allocation_history h where h.id = any (gone)
+            select h.block_id, h.ended_at, set_masklen(h.address, bits) as first,
+              set_masklen(broadcast(h.address), bits) as last
+            from allocation_history h,
+              lateral (select case family(h.address) when 4 then 32 else 128 end as bits) b
+            where h.id = any (gone)
           ) ended
+          window w as (partition by block_id order by first)
         ) neighbours
+        window w as (partition by block_id order by first)
       ) r join blocks b on b.id = r.block_id
-      group by r.block_id, r.run
+      group by r.block_id, r.number
     loop
       perform give_range(run.block_id, run.first, run.last, run.since);
     end loop;

@@ -36,7 +36,8 @@ end $$;
 -- How many addresses a prefix has, exactly: 2 to the power of its host bits.
 create function address_count(prefix inet) returns numeric
 language sql immutable strict parallel safe as $$
-  select power(2::numeric, (case family(prefix) when 4 then 32 else 128 end) - masklen(prefix))::numeric(39, 0)
+  select power(2::numeric, case family(prefix) when 4 then 32 else 128 end - masklen(prefix))
+    ::numeric(39, 0)
 $$;
 
 create table address_scopes (
@@ -140,7 +141,8 @@ create table allocations (
   generation int not null default 1,
   started_at timestamptz not null,
   is_prefix boolean not null
-    generated always as (masklen(address) < case family(address) when 4 then 32 else 128 end) stored,
+    generated always as (masklen(address) < case family(address) when 4 then 32 else 128 end)
+    stored,
   -- I1: in one scope no address has two current allocations, and no two prefixes overlap.
   constraint address_taken unique (scope_id, address),
   constraint prefix_taken

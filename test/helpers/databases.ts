@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { Type } from 'typebox'
+import { inject } from 'vitest'
+import { type Database, type OpenDatabase, rows } from '../../src/db/database.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { pgliteDatabase } from '../../src/db/pglite.ts'
+import { postgresDatabase } from '../../src/db/postgres.ts'
+import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
+
+/** A new, migrated database of the kind this vitest project runs on; `close` removes it. */
+export async function newDatabase(): Promise<OpenDatabase> {
+  const db = inject('databaseKind') === 'pglite' ? await pgliteDatabase() : await newOnServer()
+  await migrate(db)
+  return db
+}
+
+const connectionsMax = 10
+
+async function newOnServer(): Promise<OpenDatabase> {
+  const server = inject('postgresUrl')
+  const name = `test_${randomUUID().replaceAll('-', '')}`
+  await runOn(server, `create database ${name}`)
+  const db = postgresDatabase({
+    url: Object.assign(new URL(server), { pathname: `/${name}` }).href,
+    connections_max: connectionsMax,
+    connect_timeout_seconds: 30,
+    onError: () => undefined, // Nobody waits for a connection that was idle.
+  })
+  return {
+    ...db,
+    close: async () => {
+      await db.close()
+      await runOn(server, `drop database ${name} with (force)`)
+    },
+  }
+}
+
+async function runOn(server: string, text: string): Promise<void> {
+  const client = new pg.Client(server)
+  await client.connect()
+  try {
+    await client.query(text)
+  } finally {
+    await client.end()
+  }
+}
+
+const Table = Type.Object({ tablename: Type.String() })
+
+/** Brings a database back to the state right after its migration. */
+export async function emptyDatabase(db: Database): Promise<void> {
+  const tables = await rows(db, Table)`
+    select tablename from pg_tables
+    where schemaname = current_schema() and tablename not like 'schema\\_%'`
+  await db.execute(`
+    truncate ${tables.map(({ tablename }) => pg.escapeIdentifier(tablename)).join(', ')};
+    alter sequence event_seq restart;
+    insert into event_horizon values (0);
+    insert into address_scopes (id, name, description)
+    values ('${publicScopeId}', 'public', 'The one routing domain that everybody shares.')`)
+}

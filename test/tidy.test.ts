@@ -1,0 +1,78 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+
+/** What each module of src may import from the rest of src. The order is the design. */
+const mayImport: Record<string, readonly string[]> = {
+  ip: [],
+  'ids.ts': [],
+  'config.ts': [],
+  'errors.ts': [],
+  'schema.ts': ['errors.ts'],
+  'fields.ts': ['errors.ts', 'ip'],
+  'coalescer.ts': ['errors.ts'],
+  db: ['errors.ts'],
+  auth: ['errors.ts', 'db'],
+  audit: ['db'],
+  resources: ['ip', 'ids.ts', 'errors.ts', 'schema.ts', 'fields.ts', 'coalescer.ts', 'db'],
+  'status-routes.ts': ['errors.ts', 'schema.ts', 'db'],
+  'app.ts': ['errors.ts', 'schema.ts', 'db', 'auth', 'resources', 'status-routes.ts'],
+  'serve.ts': ['app.ts', 'auth', 'config.ts', 'db', 'resources'],
+  'main.ts': ['audit', 'auth', 'config.ts', 'db', 'errors.ts', 'serve.ts'],
+}
+
+const root = new URL('../src/', import.meta.url)
+const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
+  .filter(path => path.endsWith('.ts') && !path.endsWith('.test.ts'))
+  .map(path => ({ path, text: readFileSync(new URL(path, root), 'utf8') }))
+const moduleOf = (path: string) => path.split('/')[0] ?? path
+const importsOf = ({ path, text }: (typeof files)[number]) =>
+  [...text.matchAll(/from '(\.[^']+)'/g)].map(([, target]) =>
+    new URL(String(target), new URL(path, root)).href.slice(root.href.length),
+  )
+
+test('imports follow the layers', () => {
+  const breaches = files.flatMap(file =>
+    importsOf(file)
+      .filter(target => moduleOf(target) !== moduleOf(file.path))
+      .filter(target => !mayImport[moduleOf(file.path)]?.includes(moduleOf(target)))
+      .map(target => `${file.path} imports ${target}`),
+  )
+  expect(breaches).toEqual([])
+})
+
+test('no store knows of routes', () => {
+  const stores = files.filter(({ path }) => path.endsWith('store.ts'))
+  const breaches = stores.filter(file => importsOf(file).some(target => /routes\.ts$/.test(target)))
+  expect(stores.length).toBeGreaterThan(5)
+  expect(breaches.map(({ path }) => path)).toEqual([])
+})
+
+test('address arithmetic is pure', () => {
+  const impure = files.filter(
+    ({ path, text }) => path.startsWith('ip/') && /from 'node:/.test(text),
+  )
+  expect(impure.map(({ path }) => path)).toEqual([])
+})
+
+test.each([
+  ['only config.ts reads the environment', /process\.env/, /^config\.ts$/],
+  ['only stores and db write SQL', /\bsql`|\brows\([^)]*\)`/, /store\.ts$|^db\/|^status-routes\.ts$/],
+  ['nothing is exported by default', /export default/, /^$/],
+])('%s', (_rule, pattern, allowed) => {
+  const broken = files.filter(({ path, text }) => pattern.test(text) && !allowed.test(path))
+  expect(broken.map(({ path }) => path)).toEqual([])
+})
+
+test('no file is longer than 400 lines, and no SQL line than 100 columns', () => {
+  expect(files.filter(({ text }) => text.split('\n').length > 400)).toEqual([])
+  const sql = new URL('../sql/', import.meta.url)
+  const wide = readdirSync(sql, { recursive: true, encoding: 'utf8' })
+    .filter(path => path.endsWith('.sql'))
+    .flatMap(path =>
+      readFileSync(new URL(path, sql), 'utf8')
+        .split('\n')
+        .filter(line => line.length > 100)
+        .map(line => `${path}: ${line}`),
+    )
+  expect(wide).toEqual([])
+})
