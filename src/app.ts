@@ -170,10 +170,12 @@ function asIpamError(error: FastifyError): IpamError | null {
   const [problem] = error.validation ?? []
   if (problem) {
     const { missingProperty, additionalProperty } = problem.params as Record<string, string>
+    const { allowedValues = [] } = problem.params as Record<string, readonly string[]>
     const inside = problem.instancePath.slice(1)
     const member = missingProperty ?? additionalProperty
     const field = [inside, member].filter(Boolean).join('/') || error.validationContext || 'body'
-    const detail = additionalProperty ? 'is not a known member' : `${problem.message}`
+    const choice = allowedValues.length > 0 ? `: ${allowedValues.join(', ')}` : ''
+    const detail = additionalProperty ? 'is not a known member' : `${problem.message}${choice}`
     return new IpamError('invalid_request', `${field}: ${detail}`, { field, cause: error })
   }
   if (error.statusCode === 413)

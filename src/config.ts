@@ -34,6 +34,7 @@ export const Config = Type.Object(
       ),
       connections_max: positive(10, 'Connections of one process to the server.', 1000),
       connect_timeout_seconds: positive(10, 'How long a connection may take to be made.', 600),
+      statement_timeout_seconds: positive(30, 'How long a statement of the API may take.', 3600),
     }),
     allocator: section('How concurrent requests share transactions.', {
       lanes: positive(2, 'Batches of one kind that may run side by side.', 64),

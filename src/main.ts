@@ -91,11 +91,17 @@ function explain(error: unknown, config: Config | undefined): string {
   if (error instanceof DataFolderInUse) return message
   if (error instanceof NewerSchema) return `${at}: ${message}`
   if (error instanceof IpamError && error.code === 'database_unavailable') {
-    return `${at} does not answer: ${(error.cause as Error).message}`
+    return `${at} does not answer: ${reasonOf(error.cause)}`
   }
   const isFromDatabase = /^[0-9A-Z]{5}$/.test(code ?? '')
   if (isFromDatabase) return `${at}: ${message}`
   return (error as Error).stack ?? message
+}
+
+/** An attempt at several addresses fails with several errors, and no message of its own. */
+function reasonOf(cause: unknown): string {
+  const { message, code } = cause as NodeJS.ErrnoException
+  return message || code || 'no reason given'
 }
 
 async function withDatabase(config: Config, work: (db: OpenDatabase) => Promise<void>) {

@@ -123,20 +123,23 @@ export const pageOf = <S extends TSchema, K extends string>(key: K, item: S) =>
   } as { [P in K]: TArray<S> } & { next_marker: TUnion<[TString, TNull]>; links: TArray<Link> })
 
 /** A marker holds the sort values of the last row, so it stays right when that row goes. */
-export const writeMarker = (values: readonly unknown[]): string =>
-  Buffer.from(JSON.stringify(values)).toString('base64url')
+export const writeMarker = (sort: string, values: readonly string[]): string =>
+  Buffer.from(JSON.stringify([sort, ...values])).toString('base64url')
 
 /**
- * The sort values of a marker.
+ * The sort values of a marker that was written for the same sort.
  *
  * @throws {IpamError} `marker_invalid`
  */
-export function readMarker(marker: string, length: number): string[] {
+export function readMarker(marker: string, sort: string, length: number): string[] {
   try {
     const values: unknown = JSON.parse(Buffer.from(marker, 'base64url').toString())
     const isSound =
-      Array.isArray(values) && values.length === length && values.every(v => typeof v === 'string')
-    if (isSound) return values
+      Array.isArray(values) &&
+      values.length === length + 1 &&
+      values.every(value => typeof value === 'string') &&
+      values[0] === sort
+    if (isSound) return values.slice(1)
   } catch {
     // Falls through to the refusal.
   }

@@ -35,6 +35,7 @@ const differencesMax = 10_000
  */
 export function audit(db: Database): Promise<AuditReport> {
   return db.transaction(async tx => {
+    await tx.query(sql`set local statement_timeout = 0`)
     await tx.query(sql`set transaction isolation level repeatable read, read only`)
     const [checked] = await rows(tx, Checked)`
       select (select count(*) from blocks) as blocks,

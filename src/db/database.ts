@@ -39,9 +39,15 @@ function validatorFor(schema: TSchema): Validator {
   return known
 }
 
-/** PostgreSQL's classes of "the connection or the server is gone", and Node's of the same. */
+/** PostgreSQL's codes of "gone, full, or too slow", and Node's of the same. */
 const unreachable =
-  /^(08...|57P0[123]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ETIMEDOUT|ENOENT)$/
+  /^(08...|57P0[123]|57014|53300|ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ETIMEDOUT|ENOENT)$/
+
+/**
+ * What only the database sees in a well-formed request: a NUL or half a surrogate pair in a text,
+ * the 31st of February, a marker that somebody made up.
+ */
+const unreadable = /^(22P02|22P05|22007|22008|22021)$/
 
 /** Constraints and raised errors carry the error code as their constraint name. */
 export function translateError(cause: unknown): unknown {
@@ -49,6 +55,10 @@ export function translateError(cause: unknown): unknown {
   const { constraint, code } = cause as { constraint?: unknown; code?: unknown }
   if (isErrorCode(constraint)) {
     return new IpamError(constraint, errorCatalogue[constraint].title, { cause })
+  }
+  if (unreadable.test(String(code))) {
+    const detail = 'A text of the request cannot be stored, or a value is not of its type.'
+    return new IpamError('invalid_request', detail, { field: 'body', cause })
   }
   const gone =
     unreachable.test(String(code)) ||

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { Type } from 'typebox'
 import { type OpenDatabase, rows } from './database.ts'
+import { sql } from './sql.ts'
 
 const root = new URL('../../sql/', import.meta.url)
 
@@ -28,8 +29,8 @@ export async function migrate(db: OpenDatabase): Promise<{ applied: string[] }> 
   const functionsHash = hash.digest('hex')
 
   return db.transaction(async tx => {
-    await rows(tx, Type.Unknown())`
-      select pg_advisory_xact_lock(7809644627822473828)`
+    await tx.query(sql`set local statement_timeout = 0`)
+    await tx.query(sql`select pg_advisory_xact_lock(7809644627822473828)`)
     await rows(tx, Type.Unknown())`
       create table if not exists schema_migrations (
         number int primary key, name text not null, applied_at timestamptz not null default now())`

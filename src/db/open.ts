@@ -12,6 +12,7 @@ export type DatabaseOptions = {
     readonly url?: string
     readonly connections_max: number
     readonly connect_timeout_seconds: number
+    readonly statement_timeout_seconds: number
   }
   readonly onError: (error: Error) => void
 }

@@ -17,6 +17,7 @@ export type PostgresOptions = {
   readonly url: string
   readonly connections_max: number
   readonly connect_timeout_seconds: number
+  readonly statement_timeout_seconds: number
   /** Told of connections that broke while nobody used them. */
   readonly onError: (error: Error) => void
 }
@@ -29,7 +30,12 @@ export function postgresDatabase(options: PostgresOptions): OpenDatabase {
     connectionTimeoutMillis: options.connect_timeout_seconds * 1000,
     keepAlive: true,
     application_name: 'melange',
-    options: '-c TimeZone=UTC -c default_transaction_isolation=read\\ committed',
+    options: [
+      '-c TimeZone=UTC',
+      '-c default_transaction_isolation=read\\ committed',
+      `-c statement_timeout=${options.statement_timeout_seconds}s`,
+      '-c idle_in_transaction_session_timeout=60s',
+    ].join(' '),
     types,
   })
   pool.on('error', options.onError)

@@ -64,9 +64,9 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
     },
     async ({ query, url }) => {
       const { limit, marker } = query
-      const after = marker === undefined ? null : (readMarker(marker, 1)[0] ?? null)
+      const after = marker === undefined ? null : (readMarker(marker, 'id', 1)[0] ?? null)
       const found = await listAddressScopes(db, query, { limit, after })
-      const markerOf = ({ id }: AddressScope) => writeMarker([id])
+      const markerOf = ({ id }: AddressScope) => writeMarker('id', [id])
       return toPage({ key: 'address_scopes', url, limit, markerOf }, found)
     },
   )

@@ -105,9 +105,9 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
           held_from: held_from && readTime(held_from, 'held_from'),
           held_to: held_to && readTime(held_to, 'held_to'),
         },
-        { sort, limit, after: marker === undefined ? null : readMarker(marker, 2) },
+        { sort, limit, after: marker === undefined ? null : readMarker(marker, sort, 2) },
       )
-      const markerOf = (one: Allocation) => writeMarker([one[sort], one.id])
+      const markerOf = (one: Allocation) => writeMarker(sort, [one[sort], one.id])
       return toPage({ key: 'allocations', url, limit, markerOf }, found)
     },
   )

@@ -128,9 +128,9 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
           within: within && canonicalPrefix(within, 'within'),
           overlaps: overlaps && readEither(overlaps, 'overlaps'),
         },
-        { sort, limit, after: marker === undefined ? null : readMarker(marker, 2) },
+        { sort, limit, after: marker === undefined ? null : readMarker(marker, sort, 2) },
       )
-      const markerOf = (block: Block) => writeMarker([block[sort], block.id])
+      const markerOf = (block: Block) => writeMarker(sort, [block[sort], block.id])
       return toPage({ key: 'blocks', url, limit, markerOf }, found)
     },
   )
@@ -234,7 +234,7 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     },
     async ({ params: { block_id }, query: { limit, marker }, url }) => {
       const found = await listFreeRanges(db, block_id, { limit, after: readPlace(marker) })
-      const markerOf = ({ last }: { last: string }) => writeMarker([last])
+      const markerOf = ({ last }: { last: string }) => writeMarker('last', [last])
       return toPage({ key: 'free_ranges', url, limit, markerOf }, found)
     },
   )
@@ -268,7 +268,7 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     async ({ params: { block_id }, query: { limit, marker, prefix_length }, url }) => {
       const page = { limit, after: readPlace(marker), length: prefix_length }
       const found = await listFreePrefixes(db, block_id, page)
-      const markerOf = (cidr: string) => writeMarker([lastAddressOf(cidr)])
+      const markerOf = (cidr: string) => writeMarker('last', [lastAddressOf(cidr)])
       return toPage({ key: 'free_prefixes', url, limit, markerOf }, found)
     },
   )
@@ -316,7 +316,7 @@ function readEither(text: string, field: string): string {
 /** An address that a marker holds. */
 function readPlace(marker: string | undefined): string | null {
   if (marker === undefined) return null
-  const [place = ''] = readMarker(marker, 1)
+  const [place = ''] = readMarker(marker, 'last', 1)
   try {
     return canonicalAddress(place, 'marker')
   } catch (cause) {

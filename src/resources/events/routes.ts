@@ -64,12 +64,11 @@ export const eventRoutes: FastifyPluginAsyncTypebox<{ db: Database; watch: Event
       let after = query.after === 'latest' ? await newestEvent(db) : Number(query.after)
       for (;;) {
         const { events, cursor } = await listEvents(db, { after, limit, filter })
-        const remaining = deadline - Date.now()
-        if (events.length > 0 || remaining <= 0 || signal.aborted) {
-          return { events: events.map(asEvent), cursor: String(cursor) }
-        }
+        const milliseconds = events.length > 0 ? 0 : deadline - Date.now()
+        const isMore =
+          milliseconds > 0 && (await watch.waitBeyond(cursor, { milliseconds, signal }))
+        if (!isMore) return { events: events.map(asEvent), cursor: String(cursor) }
         after = cursor
-        await watch.waitBeyond(after, { milliseconds: remaining, signal })
       }
     },
   )

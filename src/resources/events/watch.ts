@@ -3,8 +3,11 @@ import { newestEvent } from './store.ts'
 
 /** Lets any number of readers wait for events at the cost of one. */
 export type EventWatch = {
-  /** Resolves when there may be an event behind the cursor, when time is up, or when aborted. */
-  waitBeyond(cursor: number, options: { milliseconds: number; signal: AbortSignal }): Promise<void>
+  /** True when there may be an event behind the cursor; false when time is up or nobody waits. */
+  waitBeyond(
+    cursor: number,
+    options: { milliseconds: number; signal: AbortSignal },
+  ): Promise<boolean>
   /** Ends all waiting, for instance at shutdown. */
   close(): void
 }
@@ -13,29 +16,30 @@ const pollMilliseconds = 50
 
 /** Asks the database for the newest event, and only while somebody waits. */
 export function watchEvents(db: Database): EventWatch {
-  const waiting = new Set<{ cursor: number; wake: () => void }>()
+  const waiting = new Set<{ cursor: number; wake: (isWorthALook: boolean) => void }>()
   let timer: NodeJS.Timeout | undefined
   let closed = false
 
   const poll = async () => {
     const newest = await newestEvent(db).catch(() => 0)
-    for (const { cursor, wake } of waiting) if (newest > cursor) wake()
+    for (const { cursor, wake } of waiting) if (newest > cursor) wake(true)
     timer = waiting.size > 0 ? setTimeout(poll, pollMilliseconds) : undefined
   }
 
   return {
     waitBeyond(cursor, { milliseconds, signal }) {
-      if (closed || signal.aborted) return Promise.resolve()
+      if (closed || signal.aborted) return Promise.resolve(false)
       return new Promise(resolve => {
-        const wake = () => {
+        const wake = (isWorthALook: boolean) => {
           waiting.delete(waiter)
           clearTimeout(deadline)
-          signal.removeEventListener('abort', wake)
-          resolve()
+          signal.removeEventListener('abort', giveUp)
+          resolve(isWorthALook)
         }
+        const giveUp = () => wake(false)
         const waiter = { cursor, wake }
-        const deadline = setTimeout(wake, milliseconds)
-        signal.addEventListener('abort', wake)
+        const deadline = setTimeout(giveUp, milliseconds)
+        signal.addEventListener('abort', giveUp)
         waiting.add(waiter)
         timer ??= setTimeout(poll, pollMilliseconds)
       })
@@ -43,7 +47,7 @@ export function watchEvents(db: Database): EventWatch {
     close() {
       closed = true
       clearTimeout(timer)
-      for (const { wake } of waiting) wake()
+      for (const { wake } of waiting) wake(false)
     },
   }
 }
