@@ -124,7 +124,10 @@ $$;
 create or replace function allocate_addresses(batch jsonb)
 returns table (
   request int, id uuid, scope_id uuid, address inet, started_at timestamptz, error text)
-language plpgsql as $$
+language plpgsql
+-- Plans are kept, and may have been made when a table was empty: it will not stay so.
+set enable_seqscan = off
+as $$
 #variable_conflict use_column
 declare
   requests allocation_request[] := array(
@@ -144,6 +147,7 @@ declare
   taken_by int[] := '{}';
   taken_ids uuid[] := '{}';
   taken inet[] := '{}';
+  added allocations[];
 begin
   for usage in select * from lock_blocks(array(select r.block_id from unnest(requests) r)) loop
     continue when usage.in_children > 0;
@@ -235,23 +239,26 @@ begin
     ) r;
 
   if cardinality(taken) > 0 then
-    insert into allocations (id, scope_id, block_id, address, project_id, owner_type, owner_id,
-      name, tags, started_at)
-    select t.id, b.scope_id, r.block_id, t.address, r.project_id, r.owner_type, r.owner_id,
-      r.name, r.tags, u.changed_at
-    from unnest(taken_by, taken_ids, taken) t (request, id, address)
-      join unnest(requests) r on r.request = t.request
-      join blocks b on b.id = r.block_id
-      join block_usage u on u.block_id = r.block_id;
+    with inserted as (
+      insert into allocations (id, scope_id, block_id, address, project_id, owner_type, owner_id,
+        name, tags, started_at)
+      select t.id, b.scope_id, r.block_id, t.address, r.project_id, r.owner_type, r.owner_id,
+        r.name, r.tags, u.changed_at
+      from unnest(taken_by, taken_ids, taken) t (request, id, address)
+        join unnest(requests) r on r.request = t.request
+        join blocks b on b.id = r.block_id
+        join block_usage u on u.block_id = r.block_id
+      returning *
+    )
+    select array_agg(i) into added from inserted i;
     perform lock_events();
     insert into events (seq, type, object_id, project_id, data)
     select nextval('event_seq'), 'allocation.created', a.id, a.project_id, allocation_document(a)
-    from unnest(taken_ids) with ordinality t (id, position) join allocations a on a.id = t.id
-    order by position;
+    from unnest(added) a;
     return query
       select t.request, a.id, a.scope_id, a.address, a.started_at, null::text
       from unnest(taken_by, taken_ids) with ordinality t (request, id, position)
-        join allocations a on a.id = t.id
+        join unnest(added) a on a.id = t.id
       order by position;
   end if;
 end $$;

@@ -15,7 +15,9 @@ end $$;
 
 create or replace function release_allocations(batch jsonb)
 returns table (request int, allocation json, error text)
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off -- As in allocate_addresses.
+as $$
 #variable_conflict use_column
 declare
   requests release_request[] := array(
