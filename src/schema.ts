@@ -68,11 +68,11 @@ function byStatus(codes: readonly ErrorCode[]): Record<number, TSchema> {
 
 const problem = (status: number, codes: readonly ErrorCode[]): TSchema =>
   Type.Unsafe({
-    $ref: 'Problem#',
     description: codes
       .filter(code => errorCatalogue[code].status === status)
       .map(code => `\`${code}\`: ${errorCatalogue[code].title}.`)
       .join(' '),
+    content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } },
   })
 
 // Members that many resources have.

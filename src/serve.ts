@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import { buildApp } from './app.ts'
 import { createAdminToken } from './auth/token-store.ts'
 import { type Config, splitListen } from './config.ts'
+import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
 import { removeOldEvents } from './resources/events/store.ts'
 
@@ -20,9 +21,9 @@ export async function serve(config: Config, version: string): Promise<Server> {
     const token = config.admin_token === undefined ? await createAdminToken(db) : null
     await app.listen(splitListen(config.listen))
     const url = urlOf(app.server.address() as AddressInfo)
-    const stopCleaning = keepEventsBounded(config.events.retention_days, {
-      remove: options => removeOldEvents(db, options),
-      onError: err => logger.error({ err }, 'old events not removed'),
+    const stopCleaning = clean(db, {
+      days: config.events.retention_days,
+      onError: err => logger.error({ err }, 'not cleaned'),
     })
     greet({ url, token, database: databaseName(config), isEmbedded: db.kind === 'pglite' })
     return {
@@ -46,18 +47,24 @@ function urlOf({ address, family, port }: AddressInfo): string {
 
 const cleaning = { first_milliseconds: 10_000, every_milliseconds: 600_000, batch: 10_000 }
 
-type Cleaner = {
-  readonly remove: (options: { days: number; limit: number }) => Promise<number>
-  readonly onError: (error: unknown) => void
-}
+type Cleaning = { readonly days: number; readonly onError: (error: unknown) => void }
 
-/** Removes old events now and then, a bounded number at a time. */
-function keepEventsBounded(days: number, { remove, onError }: Cleaner): () => void {
-  let timer = setTimeout(clean, cleaning.first_milliseconds).unref()
-  async function clean() {
-    const removed = await remove({ days, limit: cleaning.batch }).catch(onError)
-    const isMore = removed === cleaning.batch
-    timer = setTimeout(clean, isMore ? 0 : cleaning.every_milliseconds).unref()
+/**
+ * Removes old events now and then, a bounded number at a time. A server vacuums by itself; the
+ * embedded database does so here.
+ */
+function clean(db: OpenDatabase, { days, onError }: Cleaning): () => void {
+  let timer = setTimeout(work, cleaning.first_milliseconds).unref()
+  async function work() {
+    let isMore = false
+    try {
+      const removed = await removeOldEvents(db, { days, limit: cleaning.batch })
+      isMore = removed === cleaning.batch
+      if (!isMore && db.kind === 'pglite') await db.execute('vacuum (analyze)')
+    } catch (error) {
+      onError(error)
+    }
+    timer = setTimeout(work, isMore ? 0 : cleaning.every_milliseconds).unref()
   }
   return () => clearTimeout(timer)
 }
