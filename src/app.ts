@@ -21,7 +21,11 @@ import {
   AddressScopePatch,
   AddressScopeRequest,
 } from './resources/address-scopes/schema.ts'
-import { type AllocatorOptions, createAllocator } from './resources/allocations/allocator-store.ts'
+import {
+  type Allocator,
+  type AllocatorOptions,
+  createAllocator,
+} from './resources/allocations/allocator-store.ts'
 import { allocationRoutes } from './resources/allocations/routes.ts'
 import {
   Allocation,
@@ -69,6 +73,8 @@ export type AppOptions = {
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
   readonly api: { readonly body_bytes_max: number; readonly request_timeout_seconds: number }
   readonly logger?: FastifyBaseLogger
+  /** Takes the place of the built-in allocator: the benchmark compares others with it. */
+  readonly customAllocator?: Allocator
 }
 
 /** The API over a database; it neither listens nor reads the environment. */
@@ -123,10 +129,9 @@ export async function buildApp(options: AppOptions) {
 
   const watch = watchEvents(db)
   app.addHook('preClose', () => watch.close())
-  const allocator = createAllocator(db, {
-    ...options.allocator,
-    lanes: Math.max(1, Math.min(options.allocator.lanes, Math.floor(db.connections / 3))),
-  })
+  const lanes = Math.max(1, Math.min(options.allocator.lanes, Math.floor(db.connections / 3)))
+  const allocator =
+    options.customAllocator ?? createAllocator(db, { ...options.allocator, lanes })
   const authenticate = createAuthenticator({
     db,
     admin_token: options.admin_token,

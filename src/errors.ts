@@ -59,7 +59,7 @@ export const errorCatalogue = {
     status: 409,
     title: 'The block overlaps others beside it',
     advice:
-      'Choose space that is free, or set `adopt_children` to put the new block above those inside it.',
+      'Choose free space. To cut from an existing block name it as `parent_id`; to put the new block above those inside it set `adopt_children`.',
   },
   block_overlaps_in_network: {
     status: 409,

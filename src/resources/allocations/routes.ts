@@ -93,7 +93,11 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     },
     async ({ query, url }) => {
       const { limit, marker, sort, ...filter } = query
-      const { scope_id, address, within, at, held_from, held_to } = filter
+      const { scope_id, block_id, address, within, at, held_from, held_to } = filter
+      if (sort === 'address' && !scope_id && !block_id) {
+        const detail = 'sort: by address goes with scope_id or block_id'
+        throw new IpamError('invalid_request', detail, { field: 'sort' })
+      }
       const found = await listAllocations(
         db,
         {

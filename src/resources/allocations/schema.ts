@@ -109,7 +109,8 @@ export const AllocationQuery = closed({
   address: Type.Optional(
     Type.String({
       maxLength: 49,
-      description: 'Holds this address, by itself or in a delegated prefix.',
+      description:
+        'Holds this address, by itself or in a delegated prefix; in `scope_id`, or in any scope.',
     }),
   ),
   within: Type.Optional(Type.String({ maxLength: 49, description: 'Lies inside this CIDR.' })),
@@ -129,7 +130,7 @@ export const AllocationQuery = closed({
   held_to: TimeQuery,
   sort: oneOf(['id', 'address'], {
     default: 'id',
-    description: '`id` is the order of allocation.',
+    description: '`id` is the order of allocation; `address` goes with scope_id or block_id.',
   }),
   ...PageQuery,
 })

@@ -67,8 +67,12 @@ export function listAllocations(db: Database, filter: AllocationFilter, page: Al
     ...(held_from ? [sql`ended_at > ${held_from}`] : []),
   ]
   const wantsTime = at !== undefined || held_from !== undefined || held_to !== undefined
+  const currentConditions = [
+    ...conditions,
+    ...(filter.block_id ? [insideBlock(filter.block_id)] : []),
+  ]
   const parts = [
-    ...branches(current, conditions, filter.address),
+    ...branches(current, currentConditions, filter.address),
     ...branches(ended, endedConditions, filter.address),
   ]
   const [ofCurrent, ofEnded] = [parts.slice(0, parts.length / 2), parts.slice(parts.length / 2)]
@@ -78,6 +82,17 @@ export function listAllocations(db: Database, filter: AllocationFilter, page: Al
     .reduce((all, one) => sql`${all} union all ${one}`)
   return rows(db, Allocation)`select * from (${union}) found ${behind}`
 }
+
+/**
+ * Current allocations are indexed by scope and address, and a block is a range of those. The range
+ * begins at the CIDR itself, which sorts before all that lies in it.
+ */
+const insideBlock = (id: string): Sql => sql`
+  scope_id = (select b.scope_id from blocks b where b.id = ${id})
+  and address >= (select b.cidr::inet from blocks b where b.id = ${id})
+  and address <= (
+    select set_masklen(broadcast(b.cidr), case family(b.cidr) when 4 then 32 else 128 end)
+    from blocks b where b.id = ${id})`
 
 /** An address is found in its own row, or in that of the prefix which holds it: two indexes. */
 function branches(select: Sql, conditions: readonly Sql[], address: string | undefined): Sql[] {
@@ -95,6 +110,9 @@ function commonConditions(filter: AllocationFilter): Sql[] {
   const { scope_id, block_id, within, project_id, owner_type, owner_id, name, tag } = filter
   const conditions: Sql[] = []
   if (scope_id) conditions.push(sql`scope_id = ${scope_id}`)
+  else if (filter.address !== undefined || within) {
+    conditions.push(sql`scope_id = any (array(select s.id from address_scopes s))`)
+  }
   if (block_id) conditions.push(sql`block_id = ${block_id}`)
   if (within) conditions.push(sql`address <<= ${within}::inet`)
   if (project_id) conditions.push(sql`project_id = ${project_id}`)

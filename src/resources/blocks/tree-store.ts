@@ -4,7 +4,14 @@ import { sql } from '../../db/sql.ts'
 import { type Conflict, IpamError } from '../../errors.ts'
 import { newId } from '../../ids.ts'
 import { parseAddress } from '../../ip/address.ts'
-import { formatPrefix, type Prefix, prefixContains, prefixRange } from '../../ip/prefix.ts'
+import {
+  formatPrefix,
+  type Prefix,
+  parsePrefix,
+  prefixContains,
+  prefixHolds,
+  prefixRange,
+} from '../../ip/prefix.ts'
 import { freeRanges, mergeRanges } from '../../ip/range.ts'
 import { lockAddressScope } from '../address-scopes/store.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
@@ -128,6 +135,8 @@ async function createBlock(tx: Database, prefix: Prefix, place: Place) {
   if (network_id && adopted.some(block => block.network_id !== network_id)) {
     throw new IpamError('block_network_differs', `A block inside ${cidr} is not in ${network_id}.`)
   }
+  const is_network_top = network_id !== null && !parent?.network_id
+  if (is_network_top) await refuseOverlapInNetwork(tx, { cidr, network_id, apartFrom: adopted })
 
   const gaps = freeRanges(
     prefixRange(prefix),
@@ -147,7 +156,7 @@ async function createBlock(tx: Database, prefix: Prefix, place: Place) {
       project_id, name, description, tags, gateway_ip, dns_nameservers,
       allocate_network_address, strategy)
     values (${id}, ${scope_id}, ${parent?.id ?? null}, ${parent?.cidr ?? null}, ${cidr},
-      ${network_id}, ${network_id !== null && !parent?.network_id},
+      ${network_id}, ${is_network_top},
       ${settings.project_id ?? null}, ${settings.name ?? ''}, ${settings.description ?? ''},
       ${settings.tags ?? []}, ${gateway_ip}, ${settings.dns_nameservers ?? []},
       ${allocate_network_address}, ${settings.strategy ?? 'sequential'})
@@ -170,10 +179,30 @@ function overlappingBlocks(tx: Database, { scope_id, parent }: Place, cidr: stri
     where container_id = ${parent?.id ?? scope_id} and cidr && ${cidr}::inet order by cidr`
 }
 
-function refuseOverlap(cidr: string, blocks: readonly Block[]): void {
+type NetworkPlace = {
+  readonly cidr: string
+  readonly network_id: string | null
+  readonly apartFrom: readonly Block[]
+}
+
+/** Names what is in the way; against what other scopes do meanwhile there is the constraint. */
+async function refuseOverlapInNetwork(tx: Database, place: NetworkPlace): Promise<void> {
+  const { cidr, network_id, apartFrom } = place
+  const overlapping = await rows(tx, Block)`
+    select ${blockColumns} from blocks
+    where network_id = ${network_id} and is_network_top and cidr && ${cidr}::inet
+      and id <> all (${apartFrom.map(block => block.id)}) order by cidr limit ${conflictsMax}`
+  refuseOverlap(cidr, overlapping, 'block_overlaps_in_network')
+}
+
+function refuseOverlap(
+  cidr: string,
+  blocks: readonly Block[],
+  code: 'block_overlaps' | 'block_overlaps_in_network' = 'block_overlaps',
+): void {
   if (blocks.length === 0) return
   const names = blocks.slice(0, conflictsMax).map(block => block.cidr)
-  throw new IpamError('block_overlaps', `${cidr} overlaps ${names.join(', ')}.`, {
+  throw new IpamError(code, `${cidr} overlaps ${names.join(', ')}.`, {
     conflicts: blocks.slice(0, conflictsMax).map(asConflict),
   })
 }
@@ -303,10 +332,18 @@ async function reshapeLeaf(tx: Database, before: Block, after: Block): Promise<v
   for (const range of excluded) {
     if (await takeRange(tx, before, range)) continue
     const conflicts = await allocationsIn(tx, before, [range])
-    const detail = `${conflicts[0]?.address} is held by allocation ${conflicts[0]?.id}.`
-    const isGateway = after.gateway_ip !== null && conflicts[0]?.address === after.gateway_ip
-    throw new IpamError(isGateway ? 'gateway_taken' : 'block_in_use', detail, { conflicts })
+    const ofGateway = conflicts.find(({ address }) => holdsAddress(address, after.gateway_ip))
+    const { address, id } = ofGateway ?? conflicts[0] ?? {}
+    const detail = `${address} is held by allocation ${id}.`
+    throw new IpamError(ofGateway ? 'gateway_taken' : 'block_in_use', detail, { conflicts })
   }
+}
+
+/** Whether an allocation, of this address or of a delegated prefix, holds an address. */
+function holdsAddress(allocated: string, wanted: string | null): boolean {
+  const address = wanted === null ? null : parseAddress(wanted)
+  const prefix = parsePrefix(allocated)?.prefix
+  return prefix && address ? prefixHolds(prefix, address) : allocated === wanted
 }
 
 const text = (_key: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value)
@@ -339,6 +376,10 @@ async function resizeInParent(tx: Database, { parent, before, after }: Resize): 
       after.cidr,
       overlapping.filter(({ id }) => id !== before.id),
     )
+    const { network_id, cidr } = after
+    if (network_id !== null && !parent?.network_id) {
+      await refuseOverlapInNetwork(tx, { cidr, network_id, apartFrom: [before] })
+    }
   }
   if (!parent) return
   for (const range of added) await takeRange(tx, parent, range)
