@@ -93,6 +93,7 @@ export async function buildApp(options: AppOptions) {
       compilersFactory: { buildValidator: strictValidator as unknown as ValidatorFactory },
     },
   }).withTypeProvider<TypeBoxTypeProvider>()
+  app.removeContentTypeParser('text/plain')
 
   await app.register(fastifySwagger, {
     openapi: {
@@ -130,8 +131,7 @@ export async function buildApp(options: AppOptions) {
   const watch = watchEvents(db)
   app.addHook('preClose', () => watch.close())
   const lanes = Math.max(1, Math.min(options.allocator.lanes, Math.floor(db.connections / 3)))
-  const allocator =
-    options.customAllocator ?? createAllocator(db, { ...options.allocator, lanes })
+  const allocator = options.customAllocator ?? createAllocator(db, { ...options.allocator, lanes })
   const authenticate = createAuthenticator({
     db,
     admin_token: options.admin_token,

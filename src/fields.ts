@@ -48,10 +48,13 @@ export const canonicalPrefix = (text: string, field: string): string =>
  * @throws {IpamError} `invalid_request`
  */
 export function readTime(text: string, field: string): string {
-  const isTime = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)$/.test(
-    text,
-  )
-  if (isTime && !Number.isNaN(Date.parse(text.replace(' ', 'T')))) return text
+  const [, year, month, day] =
+    /^(\d{4})-(\d\d)-(\d\d)[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)$/.exec(text) ?? []
+  // JavaScript takes 30 February for 2 March.
+  const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)))
+  const isTime =
+    date.getUTCDate() === Number(day) && !Number.isNaN(Date.parse(text.replace(' ', 'T')))
+  if (isTime) return text
   const detail = `${field}: "${text}" is not a time such as 2026-01-31T12:00:00Z`
   throw new IpamError('invalid_request', detail, { field })
 }

@@ -27,6 +27,7 @@ program
     attempt(async config => {
       const server = await serve(config, version)
       closeOnSignal(server.close, config.api.shutdown_seconds)
+      server.greet()
     }),
   )
 
@@ -75,15 +76,17 @@ async function attempt(work: (config: Config) => Promise<void>): Promise<void> {
     await work(config)
   } catch (error) {
     process.stderr.write(`melange: ${explain(error, config)}\n`)
-    process.exitCode = 2
+    // Not left to the event loop: the driver keeps a connection that it gave up for up to a minute.
+    process.exit(2)
   }
 }
 
 function explain(error: unknown, config: Config | undefined): string {
   if (error instanceof ConfigError) return error.message
-  const { code, message } = error as NodeJS.ErrnoException
+  const { code, message, path } = error as NodeJS.ErrnoException
   if (!config) return message
   const at = databaseName(config)
+  if (path !== undefined) return `${at}: ${message}`
   if (code === 'EADDRINUSE') return `${config.listen} is in use: set MELANGE_LISTEN to a free port`
   if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
     return `cannot listen on ${config.listen}: ${message}`
@@ -93,7 +96,8 @@ function explain(error: unknown, config: Config | undefined): string {
   if (error instanceof IpamError && error.code === 'database_unavailable') {
     return `${at} does not answer: ${reasonOf(error.cause)}`
   }
-  const isFromDatabase = /^[0-9A-Z]{5}$/.test(code ?? '')
+  // The driver's own refusals, such as of a missing password, have no code.
+  const isFromDatabase = /^[0-9A-Z]{5}$/.test(code ?? '') || /^SASL|SSL connection/.test(message)
   if (isFromDatabase) return `${at}: ${message}`
   return (error as Error).stack ?? message
 }

@@ -83,11 +83,12 @@ export const Description = Type.String({ maxLength: 4096 })
 export const Tag = Type.String({ minLength: 1, maxLength: 255 })
 export const Tags = Type.Array(Tag, { maxItems: 64, uniqueItems: true })
 export const ProjectId = Type.String({ minLength: 1, maxLength: 255 })
-export const AddressText = Type.String({ maxLength: 45, examples: ['192.0.2.10'] })
-export const CidrText = Type.String({ maxLength: 49, examples: ['192.0.2.0/24'] })
+export const AddressText = Type.String({ minLength: 1, maxLength: 45, examples: ['192.0.2.10'] })
+export const CidrText = Type.String({ minLength: 1, maxLength: 49, examples: ['192.0.2.0/24'] })
 export const Time = Type.String({ description: 'RFC 3339, in UTC, with microseconds.' })
 export const Generation = Type.Integer({
   minimum: 1,
+  maximum: 2_147_483_647,
   description: 'Grows by one with every change.',
 })
 /** Counts of addresses pass 2^53 in IPv6, so they are decimal strings. */

@@ -1,4 +1,5 @@
-import type { AddressInfo } from 'node:net'
+import type { Server as HttpServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'
 import { createAdminToken } from './auth/token-store.ts'
@@ -7,10 +8,10 @@ import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
 import { removeOldEvents } from './resources/events/store.ts'
 
-/** A server that listens. */
-export type Server = { readonly url: string; close(): Promise<void> }
+/** A server that listens; `greet` says where, and how to begin. */
+export type Server = { readonly url: string; greet(): void; close(): Promise<void> }
 
-/** Opens the database, makes the admin token on the first start, listens, and says how to begin. */
+/** Opens the database, listens, and makes the admin token on the first start. */
 export async function serve(config: Config, version: string): Promise<Server> {
   const destination = pino.destination({ sync: false })
   const logger = pino({ level: config.log_level, name: 'melange' }, destination)
@@ -18,19 +19,32 @@ export async function serve(config: Config, version: string): Promise<Server> {
   const db = await openDatabase({ ...config, onError })
   try {
     const app = await buildApp({ ...config, db, version, logger })
-    const token = config.admin_token === undefined ? await createAdminToken(db) : null
+    const endIdle = watchConnections(app.server)
     await app.listen(splitListen(config.listen))
+    // Not before: a start that fails to listen would make a token that nobody ever sees.
+    const token = await firstToken(config, db).catch(async error => {
+      await app.close()
+      throw error
+    })
     const url = urlOf(app.server.address() as AddressInfo)
     const stopCleaning = clean(db, {
       days: config.events.retention_days,
       onError: err => logger.error({ err }, 'not cleaned'),
     })
-    greet({ url, token, database: databaseName(config), isEmbedded: db.kind === 'pglite' })
+    const greeting = {
+      url,
+      token,
+      database: databaseName(config),
+      isEmbedded: db.kind === 'pglite',
+    }
     return {
       url,
+      greet: () => greet(greeting),
       close: async () => {
         stopCleaning()
+        const ending = setInterval(endIdle, endIdleMilliseconds)
         await app.close()
+        clearInterval(ending)
         await db.close()
         destination.flushSync()
       },
@@ -40,6 +54,29 @@ export async function serve(config: Config, version: string): Promise<Server> {
     throw error
   }
 }
+
+const endIdleMilliseconds = 50
+
+/**
+ * Returns a function that ends the connections on which nothing is under way. A server that closes
+ * does that just once: it would wait for those that still answer and are idle then, and for those
+ * on which no request ever came.
+ */
+function watchConnections(server: HttpServer): () => void {
+  const unused = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  })
+  server.on('request', ({ socket }) => unused.delete(socket))
+  return () => {
+    server.closeIdleConnections()
+    for (const socket of unused) socket.destroy()
+  }
+}
+
+const firstToken = async ({ admin_token }: Config, db: OpenDatabase): Promise<string | null> =>
+  admin_token === undefined ? createAdminToken(db) : null
 
 function urlOf({ address, family, port }: AddressInfo): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`

@@ -5,11 +5,30 @@ create or replace function take_range(block uuid, wanted_first inet, wanted_last
 returns boolean language plpgsql as $$
 declare
   range free_ranges;
+  next inet := wanted_first;
 begin
-  select * into range from free_ranges f
-  where f.block_id = block and f.last >= wanted_last order by f.last limit 1;
-  if range.first is null or range.first > wanted_first then
-    return false;
+  loop
+    select * into range from free_ranges f
+    where f.block_id = block and f.last >= next order by f.last limit 1;
+    if range.first is null or range.first > next then
+      return false;
+    end if;
+    exit when range.last >= wanted_last;
+    next := range.last + 1; -- Where a run of another age may follow.
+  end loop;
+  if next > wanted_first then
+    delete from free_ranges f
+    where f.block_id = block and f.last >= wanted_first and f.last < next
+      and f.first >= wanted_first;
+    -- What is left began further down; else `wanted_first - 1` may be no address, and an error.
+    if exists (
+      select from free_ranges f
+      where f.block_id = block and f.last >= wanted_first and f.last < next
+    ) then
+      update free_ranges f set last = wanted_first - 1
+      where f.block_id = block and f.last >= wanted_first and f.last < next;
+    end if;
+    wanted_first := next;
   end if;
   if range.first = wanted_first and range.last = wanted_last then
     delete from free_ranges f where f.block_id = block and f.last = range.last;
@@ -81,6 +100,20 @@ begin
   return length;
 end $$;
 
+-- The free space of a block without regard to its ages.
+create or replace function joined_ranges(block uuid) returns table (first inet, last inet)
+language sql stable as $$
+  select min(first), max(last)
+  from (
+    select first, last, count(*) filter (where is_start) over (order by last) as run
+    from (
+      select first, last, coalesce(lag(last) over (order by last) + 1 <> first, true) as is_start
+      from free_ranges where block_id = block
+    ) marked
+  ) runs
+  group by run
+$$;
+
 -- Finds a free prefix of a length by best fit: in the run whose largest prefix is the smallest
 -- that will do, at that end of it where a smaller free prefix is broken. Null if there is none.
 create or replace function find_prefix(block uuid, length int)
@@ -94,10 +127,18 @@ begin
   select * into range from free_ranges f
   where f.block_id = block and f.largest_prefix <= length
   order by f.largest_prefix desc, f.last limit 1;
-  if range.first is null then
-    return null;
+  if range.first is null
+    and exists (select from free_ranges f where f.block_id = block and f.free_since is not null)
+  then
+    -- Neighbours of different ages may have together what none has alone.
+    select j.first, j.last into range.first, range.last from joined_ranges(block) j
+    where largest_prefix_length(j.first, j.last) <= length
+    order by largest_prefix_length(j.first, j.last) desc, j.last limit 1;
   end if;
   bits := masklen(range.first);
+  if range.first is null or length > bits then
+    return null;
+  end if;
   lowest := set_masklen(network(set_masklen(range.first, length))::inet, bits);
   if lowest < range.first then
     lowest := set_masklen(broadcast(set_masklen(range.first, length)), bits) + 1;
@@ -117,22 +158,15 @@ end $$;
 
 -- Begins to keep the ages of a block's free addresses, or forgets them and joins the neighbours.
 create or replace function reset_ages(block uuid, keep boolean) returns void language plpgsql as $$
+declare
+  joined inet[];
 begin
   if keep then
     update free_ranges set free_since = '-infinity' where block_id = block;
     return;
   end if;
-  with old as (
-    delete from free_ranges where block_id = block returning first, last
-  )
+  joined := array(select array[j.first, j.last] from joined_ranges(block) j);
+  delete from free_ranges where block_id = block;
   insert into free_ranges (block_id, first, last)
-  select block, min(first), max(last)
-  from (
-    select first, last, count(*) filter (where is_start) over (order by first) as run
-    from (
-      select first, last, coalesce(lag(last) over (order by first) + 1 <> first, true) as is_start
-      from old
-    ) marked
-  ) runs
-  group by run;
+  select block, joined[n][1], joined[n][2] from generate_subscripts(joined, 1) n;
 end $$;

@@ -37,6 +37,19 @@ const pieces = sql`
   select parent_id, 'child', ${firstOf(sql`cidr`)}, ${lastOf(sql`cidr`)} from blocks
   where parent_id is not null`
 
+/** Every allocation that there is or was; without `ended_at` while it lasts. */
+const held = sql`
+  select id, scope_id, address, is_prefix, generation, started_at, ended_at from allocation_history
+  union all
+  select id, scope_id, address, is_prefix, generation, started_at, null::timestamptz from allocations`
+
+/** What lies inside prefix p. The offset keeps this a look into the index for each prefix. */
+const insideOf = (select: Sql) => sql`(
+  ${select} where scope_id = p.scope_id and address > p.address
+    and address <= ${lastOf(sql`p.address`)} offset 0)`
+
+const nothingRemoved = sql`exists (select from event_horizon where removed_through = 0)`
+
 export const checks: Readonly<Record<string, Sql>> = {
   'I1 address held twice': sql`
     select scope_id::text || ' ' || address as subject, 'also held as ' || before as detail
@@ -130,38 +143,53 @@ export const checks: Readonly<Record<string, Sql>> = {
       'from ' || started_at || ', but the holder before until ' || coalesce(before::text, 'now') as detail
     from (
       select *, lag(id) over w as earlier, lag(coalesce(ended_at, 'infinity')) over w as before
-      from (
-        select id, scope_id, address, started_at, ended_at from allocation_history
-        union all
-        select id, scope_id, address, started_at, null from allocations
-      ) held
+      from (${held}) held
       window w as (partition by scope_id, address order by started_at, ended_at nulls last)
     ) sorted
-    where earlier is not null and before > started_at`,
+    where earlier is not null and before > started_at
+    union all
+    select p.scope_id::text || ' ' || a.address,
+      'from ' || a.started_at || ', in ' || p.address || ', held from ' || p.started_at
+    from (${held}) p cross join lateral (
+      ${insideOf(sql`select address, started_at, null::timestamptz as ended_at from allocations`)}
+      union all
+      ${insideOf(sql`select address, started_at, ended_at from allocation_history`)}
+    ) a
+    where p.is_prefix and a.started_at < coalesce(p.ended_at, 'infinity')
+      and p.started_at < coalesce(a.ended_at, 'infinity')`,
 
   'I4 allocation both current and ended': sql`
     select a.id::text as subject, a.address::text as detail
     from allocations a join allocation_history h on h.id = a.id`,
 
+  'I4 allocation gone from the record': sql`
+    select e.object_id::text as subject, 'known from event ' || min(e.seq) as detail
+    from events e left join (${held}) h on h.id = e.object_id
+    where e.type like 'allocation.%' and h.id is null
+    group by e.object_id`,
+
+  // The last event of a block or an address scope shows it as it was before.
   'I9 events out of order': sql`
     select object_id::text as subject, 'generation ' || generation || ' at event ' || seq as detail
     from (
-      select object_id, seq, (data ->> 'generation')::int as generation,
+      select object_id, type, seq, (data ->> 'generation')::int as generation,
         lag((data ->> 'generation')::int) over w as before
-      from events where type like 'allocation.%' window w as (partition by object_id order by seq)
+      from events window w as (partition by object_id order by seq)
     ) sorted
-    where generation <> before + 1`,
+    where generation <> before + case when type like '%.deleted' then 0 else 1 end
+      or before is null and generation <> 1 and ${nothingRemoved}`,
 
-  // Only what is younger than the oldest event: older events have been removed.
+  // Only while all events are kept, and of what is younger than the oldest of them.
   'I9 change without its event': sql`
-    select held.id::text as subject, 'no event of generation ' || held.generation as detail
+    select o.id::text as subject, 'no event of generation ' || o.generation as detail
     from (
-      select id, generation, started_at from allocations
+      select id, generation, started_at as since from (${held}) held
       union all
-      select id, generation, started_at from allocation_history
-    ) held
-      left join events e on e.object_id = held.id and (e.data ->> 'generation')::int = held.generation
-    where e.seq is null
-      and held.started_at > (select coalesce(min(at), 'infinity') from events)
-      and exists (select from event_horizon where removed_through = 0)`,
+      select id, generation, created_at from blocks
+      union all
+      select id, generation, created_at from address_scopes where project_id is not null
+    ) o
+      left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
+    where e.seq is null and ${nothingRemoved}
+      and o.since > (select coalesce(min(at), 'infinity') from events)`,
 }

@@ -80,6 +80,7 @@ describe('formatAddress', () => {
     ['1:0:0:0:0:0:0:0', '1::', 'zeros at the end'],
     ['::ffff:c000:201', '::ffff:192.0.2.1', '§5: IPv4-mapped'],
     ['::ffff:0:0', '::ffff:0.0.0.0', '§5: IPv4-mapped'],
+    ['::1:2', '::0.1.0.2', 'IPv4-compatible, as the database spells it'],
     ['::fffe:c000:201', '::fffe:c000:201', 'beside IPv4-mapped'],
     ['1::ffff:c000:201', '1::ffff:c000:201', 'not IPv4-mapped'],
   ])('writes %s as %s (RFC 5952 %s)', (text, canonical) => {

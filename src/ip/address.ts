@@ -24,7 +24,7 @@ export function parseAddress(text: string): Address | null {
 
 /**
  * Writes an address in its one canonical form: a dotted quad, or RFC 5952 §4 with the IPv4 part of
- * `::ffff:0:0/96` (RFC 4291 §2.5.5.2) as a dotted quad, as RFC 5952 §5 recommends.
+ * `::ffff:0:0/96` and `::/96` (RFC 4291 §2.5.5) as a dotted quad, as RFC 5952 §5 recommends.
  */
 export function formatAddress({ version, value }: Address): string {
   if (BigInt.asUintN(addressBits(version), value) !== value) {
@@ -80,6 +80,8 @@ function formatIpv4(value: bigint): string {
 
 function formatIpv6(value: bigint): string {
   if (value >> 32n === 0xffffn) return `::ffff:${formatIpv4(value & 0xffff_ffffn)}`
+  // PostgreSQL and inet_ntop(3) write IPv4-compatible addresses so, all but the lowest 2^16.
+  if (value >> 32n === 0n && value >> 16n !== 0n) return `::${formatIpv4(value)}`
   const hex = value.toString(16).padStart(32, '0')
   const groups = Array.from({ length: 8 }, (_, index) =>
     Number.parseInt(hex.slice(index * 4, index * 4 + 4), 16).toString(16),

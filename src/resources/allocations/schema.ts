@@ -20,6 +20,7 @@ export const countMax = 4096
 const OwnerType = Type.String({ minLength: 1, maxLength: 255, examples: ['instance'] })
 const OwnerId = Type.String({ minLength: 1, maxLength: 255 })
 const AllocatedAddress = Type.String({
+  minLength: 1,
   maxLength: 49,
   description: 'An address, or a delegated prefix as address/length.',
   examples: ['192.0.2.10', '2001:db8:0:100::/56'],
@@ -101,19 +102,24 @@ export const AllocationPatch = closed(
 )
 export type AllocationPatch = Static<typeof AllocationPatch>
 
-const TimeQuery = Type.Optional(Type.String({ maxLength: 40, description: 'RFC 3339.' }))
+const TimeQuery = Type.Optional(
+  Type.String({ minLength: 1, maxLength: 40, description: 'RFC 3339.' }),
+)
 
 export const AllocationQuery = closed({
   scope_id: Type.Optional(ScopeId),
   block_id: Type.Optional(Id),
   address: Type.Optional(
     Type.String({
+      minLength: 1,
       maxLength: 49,
       description:
         'Holds this address, by itself or in a delegated prefix; in `scope_id`, or in any scope.',
     }),
   ),
-  within: Type.Optional(Type.String({ maxLength: 49, description: 'Lies inside this CIDR.' })),
+  within: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 49, description: 'Lies inside this CIDR.' }),
+  ),
   project_id: Type.Optional(ProjectId),
   owner_type: Type.Optional(OwnerType),
   owner_id: Type.Optional(OwnerId),
@@ -122,6 +128,7 @@ export const AllocationQuery = closed({
   state: oneOf(['current', 'ended', 'all'], { default: 'current' }),
   at: Type.Optional(
     Type.String({
+      minLength: 1,
       maxLength: 40,
       description: 'Held at this time (RFC 3339), whatever its state.',
     }),

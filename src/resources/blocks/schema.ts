@@ -124,13 +124,21 @@ export const BlockQuery = closed({
   version: Type.Optional(Type.Union([Type.Literal(4), Type.Literal(6)])),
   cidr: Type.Optional(CidrText),
   contains: Type.Optional(
-    Type.String({ maxLength: 49, description: 'Blocks that hold this address or CIDR.' }),
+    Type.String({
+      minLength: 1,
+      maxLength: 49,
+      description: 'Blocks that hold this address or CIDR.',
+    }),
   ),
   within: Type.Optional(
-    Type.String({ maxLength: 49, description: 'Blocks that lie inside this CIDR.' }),
+    Type.String({ minLength: 1, maxLength: 49, description: 'Blocks that lie inside this CIDR.' }),
   ),
   overlaps: Type.Optional(
-    Type.String({ maxLength: 49, description: 'Blocks that share addresses with this CIDR.' }),
+    Type.String({
+      minLength: 1,
+      maxLength: 49,
+      description: 'Blocks that share addresses with this CIDR.',
+    }),
   ),
   sort: oneOf(blockSorts, { default: 'id' }),
   ...PageQuery,

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { type Database, rows } from '../../db/database.ts'
-import { sql } from '../../db/sql.ts'
+import { type Sql, sql } from '../../db/sql.ts'
 import type { Conflict } from '../../errors.ts'
 import { formatAddress } from '../../ip/address.ts'
 import { prefixRange } from '../../ip/prefix.ts'
@@ -15,10 +15,6 @@ const ends = (block: Block, { first, last }: Range) => ({
   last: formatAddress({ version: block.version, value: last }),
 })
 
-/** What is new in a block that gives out the least recently used address was never used. */
-const neverUsed = ({ strategy }: Block) =>
-  strategy === 'least_recently_used' ? sql`'-infinity'::timestamptz` : sql`null::timestamptz`
-
 /** Takes a range out of the free space; false if not all of it is free. */
 export async function takeRange(tx: Database, block: Block, range: Range): Promise<boolean> {
   const { first, last } = ends(block, range)
@@ -27,10 +23,29 @@ export async function takeRange(tx: Database, block: Block, range: Range): Promi
   return row?.taken === true
 }
 
-/** Gives a range to the free space. */
-export async function giveRange(tx: Database, block: Block, range: Range): Promise<void> {
+/** Takes a range that nothing but the caller can have. */
+export async function takeFreeRange(tx: Database, block: Block, range: Range): Promise<void> {
+  if (!(await takeRange(tx, block, range))) throw lostSpace(block)
+}
+
+/** A bug: space that nothing holds is not free either. */
+export const lostSpace = ({ cidr }: Block) => new Error(`${cidr} has lost some of its free space`)
+
+/** Gives a range to the free space that was never used: where ages are kept, it comes first. */
+export function giveRange(tx: Database, block: Block, range: Range): Promise<void> {
+  return give(tx, block, { ...range, since: sql`'-infinity'` })
+}
+
+/** Gives a range to the free space that was in use until now: where ages are kept, it comes last. */
+export function giveUsedRange(tx: Database, block: Block, range: Range): Promise<void> {
+  const since = sql`(select changed_at from block_usage where block_id = ${block.id})`
+  return give(tx, block, { ...range, since })
+}
+
+async function give(tx: Database, block: Block, { since, ...range }: Range & { since: Sql }) {
   const { first, last } = ends(block, range)
-  await tx.query(sql`select give_range(${block.id}, ${first}, ${last}, ${neverUsed(block)})`)
+  const age = block.strategy === 'least_recently_used' ? since : sql`null`
+  await tx.query(sql`select give_range(${block.id}, ${first}, ${last}, ${age})`)
 }
 
 /**

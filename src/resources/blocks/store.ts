@@ -4,7 +4,7 @@ import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { formatAddress, parseAddress } from '../../ip/address.ts'
 import { formatPrefix, prefixRange } from '../../ip/prefix.ts'
-import { prefixesOf, rangeSize } from '../../ip/range.ts'
+import { prefixesOf, type Range, rangeSize } from '../../ip/range.ts'
 import { AddressText } from '../../schema.ts'
 import { prefixOf } from './rules.ts'
 import { Block, type blockSorts, Utilisation } from './schema.ts'
@@ -99,22 +99,19 @@ export async function getUtilisation(db: Database, id: string): Promise<Utilisat
   return counts
 }
 
-const RangeRow = Type.Object({ first: AddressText, last: AddressText })
-type RangeRow = Static<typeof RangeRow>
-
-const sizeOf = ({ first, last }: RangeRow): bigint =>
-  rangeSize({ first: parseAddress(first)?.value ?? 0n, last: parseAddress(last)?.value ?? -1n })
-
 export type FreePage = { readonly limit: number; readonly after: string | null }
 
 /** The free ranges of a block, lowest first; one more than a page holds. */
-export async function listFreeRanges(db: Database, id: string, { limit, after }: FreePage) {
-  await getBlock(db, id)
-  const found = await rows(db, RangeRow)`
-    select first, last from free_ranges
-    where block_id = ${id} ${after ? sql`and last > ${after}` : sql``}
-    order by last limit ${limit + 1}`
-  return found.map(range => ({ ...range, size: String(sizeOf(range)) }))
+export async function listFreeRanges(db: Database, id: string, page: FreePage) {
+  const block = await getBlock(db, id)
+  const show = (value: bigint) => formatAddress({ version: block.version, value })
+  const ranges: { first: string; last: string; size: string }[] = []
+  for await (const range of readFreeRanges(db, block, { ...page, length: 128 })) {
+    const { first, last } = range
+    ranges.push({ first: show(first), last: show(last), size: String(rangeSize(range)) })
+    if (ranges.length > page.limit) break
+  }
+  return ranges
 }
 
 /**
@@ -124,27 +121,60 @@ export async function listFreeRanges(db: Database, id: string, { limit, after }:
 export async function listFreePrefixes(
   db: Database,
   id: string,
-  { limit, after, length }: FreePage & { readonly length: number },
+  page: FreePage & { readonly length: number },
 ): Promise<string[]> {
-  const { version } = prefixOf(await getBlock(db, id))
-  // Each of these ranges has at least one prefix that is wanted, so a page never needs more.
-  const found = await rows(db, RangeRow)`
-    select case when first <= ${after ?? '0.0.0.0'} then ${after ?? '0.0.0.0'}::inet + 1
-      else first end as first, last
-    from free_ranges
-    where block_id = ${id} and largest_prefix <= ${length}
-      ${after ? sql`and last > ${after}` : sql``}
-    order by last limit ${limit + 2}`
+  const block = await getBlock(db, id)
   const prefixes: string[] = []
-  for (const range of found) {
-    const first = parseAddress(range.first)?.value ?? 0n
-    const last = parseAddress(range.last)?.value ?? 0n
-    for (const prefix of prefixesOf({ first, last }, version)) {
-      if (prefix.length <= length) prefixes.push(formatPrefix(prefix))
-      if (prefixes.length > limit) return prefixes
+  for await (const range of readFreeRanges(db, block, page)) {
+    for (const prefix of prefixesOf(range, block.version)) {
+      if (prefix.length <= page.length) prefixes.push(formatPrefix(prefix))
+      if (prefixes.length > page.limit) return prefixes
     }
   }
   return prefixes
+}
+
+const RangeRow = Type.Object({ first: AddressText, last: AddressText })
+const toValue = (text: string) => parseAddress(text)?.value ?? 0n
+
+/**
+ * The free ranges of a block behind an address, lowest first; those without a prefix of `length`
+ * may be left out. Where ages are kept, neighbours of different age are rows of their own, but one
+ * range.
+ *
+ * @throws {IpamError} `marker_invalid`
+ */
+async function* readFreeRanges(
+  db: Database,
+  block: Block,
+  { limit, after, length }: FreePage & { readonly length: number },
+): AsyncGenerator<Range> {
+  const { version } = block
+  const { first: start, last: end } = prefixRange(prefixOf(block))
+  const place = after === null ? null : parseAddress(after)
+  if (place && place.version !== version) throw new IpamError('marker_invalid')
+  const isWanted =
+    block.strategy === 'least_recently_used' ? sql`` : sql`and largest_prefix <= ${length}`
+
+  let next = place ? place.value + 1n : start
+  let range: Range | null = null // Found, but what comes next may belong to it.
+  while (next <= end) {
+    const found: Static<typeof RangeRow>[] = await rows(db, RangeRow)`
+      select first, last from free_ranges
+      where block_id = ${block.id} and last >= ${formatAddress({ version, value: next })} ${isWanted}
+      order by last limit ${limit + 2}`
+    for (const row of found) {
+      const [first, last] = [toValue(row.first), toValue(row.last)]
+      if (range && range.last + 1n === first) range = { first: range.first, last }
+      else {
+        if (range) yield range
+        range = { first: first < next ? next : first, last }
+      }
+    }
+    if (!range || found.length < limit + 2) break
+    next = range.last + 1n
+  }
+  if (range) yield range
 }
 
 /** The last address of a CIDR, as text. */

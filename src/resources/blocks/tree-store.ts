@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { Type } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { sql } from '../../db/sql.ts'
@@ -17,7 +18,15 @@ import { lockAddressScope } from '../address-scopes/store.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
 import { canBeGateway, compareExtent, excludedRanges, prefixOf } from './rules.ts'
 import { Block, type BlockPatch } from './schema.ts'
-import { allocationsIn, giveRange, resetSpace, takeRange } from './space-store.ts'
+import {
+  allocationsIn,
+  giveRange,
+  giveUsedRange,
+  lostSpace,
+  resetSpace,
+  takeFreeRange,
+  takeRange,
+} from './space-store.ts'
 import { blockColumns, getBlock } from './store.ts'
 
 /** What a caller may say of a new block beside where it is. */
@@ -142,7 +151,7 @@ async function createBlock(tx: Database, prefix: Prefix, place: Place) {
     prefixRange(prefix),
     adopted.map(block => prefixRange(prefixOf(block))),
   )
-  if (parent) for (const gap of gaps) await takeRange(tx, parent, gap)
+  if (parent) for (const gap of gaps) await takeFreeRange(tx, parent, gap)
   const id = newId()
   if (adopted.length > 0) {
     await tx.query(sql`set constraints block_has_children deferred`)
@@ -292,9 +301,9 @@ export function updateBlock(db: Database, id: string, patch: BlockPatch): Promis
       )
       await tx.query(sql`
         update block_usage set excluded = ${String(excluded)} where block_id = ${id}`)
-      if (before.strategy !== after.strategy) {
-        await tx.query(sql`select reset_ages(${id}, ${after.strategy === 'least_recently_used'})`)
-      }
+    }
+    if (before.strategy !== after.strategy) {
+      await tx.query(sql`select reset_ages(${id}, ${after.strategy === 'least_recently_used'})`)
     }
     await appendEvents(tx, eventsOf('block.updated', [updated]))
     return updated
@@ -317,21 +326,19 @@ function changedParts(before: Block, after: Block) {
 async function reshapeLeaf(tx: Database, before: Block, after: Block): Promise<void> {
   const { added, removed } = changedParts(before, after)
   const [kept, excluded] = [excludedRanges(before), excludedRanges(after)]
-  if (
-    added.length + removed.length === 0 &&
-    JSON.stringify(kept, text) === JSON.stringify(excluded, text)
-  ) {
-    return
-  }
+  if (added.length + removed.length === 0 && isDeepStrictEqual(kept, excluded)) return
   await tx.query(sql`update block_usage set excluded = 0 where block_id = ${before.id}`)
-  for (const range of [...kept, ...added]) await giveRange(tx, before, range)
+  for (const range of kept) await giveUsedRange(tx, before, range)
+  for (const range of added) await giveRange(tx, before, range)
   for (const range of removed) {
     if (await takeRange(tx, before, range)) continue
     refuseLoss(before.cidr, await allocationsIn(tx, before, removed))
+    throw lostSpace(before)
   }
   for (const range of excluded) {
     if (await takeRange(tx, before, range)) continue
     const conflicts = await allocationsIn(tx, before, [range])
+    if (conflicts.length === 0) throw lostSpace(before)
     const ofGateway = conflicts.find(({ address }) => holdsAddress(address, after.gateway_ip))
     const { address, id } = ofGateway ?? conflicts[0] ?? {}
     const detail = `${address} is held by allocation ${id}.`
@@ -346,8 +353,6 @@ function holdsAddress(allocated: string, wanted: string | null): boolean {
   return prefix && address ? prefixHolds(prefix, address) : allocated === wanted
 }
 
-const text = (_key: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value)
-
 async function resizeContainer(tx: Database, before: Block, after: Block): Promise<void> {
   const { added, removed } = changedParts(before, after)
   for (const range of added) await giveRange(tx, before, range)
@@ -358,6 +363,7 @@ async function resizeContainer(tx: Database, before: Block, after: Block): Promi
       where parent_id = ${before.id} and not cidr <<= ${after.cidr}::inet
       order by cidr limit ${conflictsMax}`
     refuseLoss(before.cidr, lost.map(asConflict))
+    throw lostSpace(before)
   }
 }
 
@@ -382,7 +388,7 @@ async function resizeInParent(tx: Database, { parent, before, after }: Resize): 
     }
   }
   if (!parent) return
-  for (const range of added) await takeRange(tx, parent, range)
+  for (const range of added) await takeFreeRange(tx, parent, range)
   for (const range of mergeRanges(removed)) await giveRange(tx, parent, range)
 }
 
