@@ -25,6 +25,7 @@ async function newOnServer(): Promise<OpenDatabase> {
     url: Object.assign(new URL(server), { pathname: `/${name}` }).href,
     connections_max: connectionsMax,
     connect_timeout_seconds: 30,
+    statement_timeout_seconds: 60,
     onError: () => undefined, // Nobody waits for a connection that was idle.
   })
   return {

@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest'
+import { createAdminToken, resetAdminToken } from '../../src/auth/token-store.ts'
+import { Api, adminToken, expectProblem, useApi } from '../helpers/api.ts'
+import { operationsOf } from '../helpers/contract.ts'
+
+const api = useApi()
+const id = '01900000-0000-7000-8000-000000000000'
+const list = (headers: Record<string, string>, of: Api = api) =>
+  of.send({ method: 'GET', url: '/v2/blocks', headers })
+
+test('every operation of v2 needs a token, before anything else is looked at', async () => {
+  const operations = operationsOf(api.app).filter(({ path }) => path.startsWith('/v2'))
+  expect(operations.length).toBeGreaterThan(20)
+  for (const { method, path } of operations) {
+    const url = path.replaceAll(/\{[^}]+\}/g, id)
+    const odd = { payload: '{', headers: { 'content-type': 'application/json' } }
+    for (const request of [{}, method === 'GET' ? {} : odd]) {
+      const answer = await api.send({ method: method as 'GET', url, ...request })
+      expectProblem(answer, 'authentication_required', { status: 401 })
+      expect(answer.headers['www-authenticate']).toMatch(/^Bearer/)
+    }
+  }
+})
+
+test('what tells of the server itself needs none', async () => {
+  for (const url of ['/', '/healthz', '/readyz', '/v2/openapi.json']) {
+    expect(await api.send({ method: 'GET', url })).toMatchObject({ status: 200 })
+  }
+  const { body } = await api.send({ method: 'GET', url: '/' })
+  expect(body).toMatchObject({ versions: [{ id: 'v2', status: 'CURRENT' }] })
+})
+
+test.each([
+  ['X-Auth-Token', { 'x-auth-token': adminToken }],
+  ['Bearer', { authorization: `Bearer ${adminToken}` }],
+  ['Bearer in any case', { authorization: `bearer  ${adminToken}` }],
+])('a token is taken as %s', async (_name, headers) => {
+  expect(await list(headers)).toMatchObject({ status: 200 })
+})
+
+test.each([
+  {},
+  { 'x-auth-token': '' },
+  { 'x-auth-token': 'wrong' },
+  { 'x-auth-token': adminToken.slice(1) },
+  { 'x-auth-token': ` ${adminToken}x` },
+  { authorization: adminToken },
+  { authorization: `Basic ${adminToken}` },
+  { authorization: 'Bearer ' },
+])('%j is refused', async headers => {
+  expectProblem(await list(headers as Record<string, string>), 'authentication_required')
+})
+
+test('the admin token is made once, and a reset one replaces it', async () => {
+  const fresh = await new Api().open({ admin_token: undefined })
+  const status = async (token: string | null) =>
+    (await list({ authorization: `Bearer ${token}` }, fresh)).status
+  const first = await createAdminToken(fresh.db)
+  const again = await createAdminToken(fresh.db)
+  const before = [await status(first), await status(adminToken)]
+  await fresh.app.close()
+  // Another process, or this one once it has forgotten what it knew of tokens.
+  const later = await new Api().open({ admin_token: undefined, db: fresh.db })
+  const second = await resetAdminToken(later.db)
+  const statuses = await Promise.all(
+    [first, second].map(token => list({ 'x-auth-token': String(token) }, later)),
+  )
+  await later.close()
+  expect(first).toMatch(/^melange_[\w-]{43}$/)
+  expect(again).toBeNull()
+  expect(before).toEqual([200, 401])
+  expect(statuses.map(({ status }) => status)).toEqual([401, 200])
+})
