@@ -16,6 +16,8 @@ import {
   writeMarker,
 } from '../../schema.ts'
 import { scopeIdOf } from '../address-scopes/store.ts'
+import { type Container, createBlocks } from './create-store.ts'
+import { deleteBlock } from './delete-store.ts'
 import {
   Block,
   BlockPatch,
@@ -33,7 +35,7 @@ import {
   listFreePrefixes,
   listFreeRanges,
 } from './store.ts'
-import { type Container, createBlocks, deleteBlock, updateBlock } from './tree-store.ts'
+import { updateBlock } from './update-store.ts'
 
 const params = Type.Object({ block_id: Id })
 const tags = ['blocks']

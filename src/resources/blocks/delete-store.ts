@@ -1,0 +1,41 @@
+import { type Database, retryTransaction, rows } from '../../db/database.ts'
+import { sql } from '../../db/sql.ts'
+import { IpamError } from '../../errors.ts'
+import { prefixRange } from '../../ip/prefix.ts'
+import { appendEvents } from '../events/store.ts'
+import { prefixOf } from './rules.ts'
+import { Block } from './schema.ts'
+import { allocationsIn, giveRange, resetSpace } from './space-store.ts'
+import { blockColumns } from './store.ts'
+import {
+  asConflict,
+  conflictsMax,
+  eventsOf,
+  isContainer,
+  lockBlock,
+  refuseLoss,
+} from './tree-store.ts'
+
+/**
+ * Deletes a block in which nothing is, and gives its space back to its parent.
+ *
+ * @throws {IpamError} `block_not_found`, `block_has_children`, `block_in_use`
+ */
+export function deleteBlock(db: Database, id: string): Promise<void> {
+  return retryTransaction(db, async tx => {
+    const { block, parent } = await lockBlock(tx, id)
+    const children = await rows(tx, Block)`
+      select ${blockColumns} from blocks where parent_id = ${id} order by cidr limit ${conflictsMax}`
+    if (children.length > 0) {
+      const detail = `${block.cidr} has children, for instance ${children[0]?.cidr}.`
+      throw new IpamError('block_has_children', detail, { conflicts: children.map(asConflict) })
+    }
+    refuseLoss(block.cidr, await allocationsIn(tx, block, [prefixRange(prefixOf(block))]))
+    await tx.query(sql`delete from blocks where id = ${id}`)
+    if (parent) {
+      await giveRange(tx, parent, prefixRange(prefixOf(block)))
+      if (!(await isContainer(tx, parent.id))) await resetSpace(tx, parent, 'leaf')
+    }
+    await appendEvents(tx, eventsOf('block.deleted', [block]))
+  })
+}

@@ -1,0 +1,153 @@
+import { isDeepStrictEqual } from 'node:util'
+import { type Database, retryTransaction, rows } from '../../db/database.ts'
+import { sql } from '../../db/sql.ts'
+import { IpamError } from '../../errors.ts'
+import { parseAddress } from '../../ip/address.ts'
+import { parsePrefix, prefixContains, prefixHolds, prefixRange } from '../../ip/prefix.ts'
+import { freeRanges, mergeRanges } from '../../ip/range.ts'
+import { appendEvents } from '../events/store.ts'
+import { compareExtent, excludedRanges, prefixOf } from './rules.ts'
+import { Block, type BlockPatch } from './schema.ts'
+import {
+  allocationsIn,
+  giveRange,
+  giveUsedRange,
+  lostSpace,
+  takeFreeRange,
+  takeRange,
+} from './space-store.ts'
+import { blockColumns } from './store.ts'
+import {
+  asConflict,
+  conflictsMax,
+  eventsOf,
+  lockBlock,
+  overlappingBlocks,
+  refuseGateway,
+  refuseLoss,
+  refuseOverlap,
+  refuseOverlapInNetwork,
+} from './tree-store.ts'
+
+/**
+ * Changes a block; what would lose anything is refused.
+ *
+ * @throws {IpamError} `block_not_found`, `block_cannot_move`, `block_in_use`, `block_overlaps`,
+ * `block_outside_parent`, `gateway_unusable`, `gateway_taken`
+ */
+export function updateBlock(db: Database, id: string, patch: BlockPatch): Promise<Block> {
+  return retryTransaction(db, async tx => {
+    const { block: before, parent, isContainer } = await lockBlock(tx, id)
+    const after: Block = { ...before, ...patch }
+    refuseGateway(after)
+    if (isContainer) await resizeContainer(tx, before, after)
+    else await reshapeLeaf(tx, before, after)
+    await resizeInParent(tx, { parent, before, after })
+    const [updated] = await rows(tx, Block)`
+      update blocks set cidr = ${after.cidr}, name = ${after.name},
+        description = ${after.description}, tags = ${after.tags}, gateway_ip = ${after.gateway_ip},
+        dns_nameservers = ${after.dns_nameservers}, strategy = ${after.strategy},
+        allocate_network_address = ${after.allocate_network_address},
+        generation = generation + 1, updated_at = clock_timestamp()
+      where id = ${id} returning ${blockColumns}`
+    if (!updated) throw new IpamError('block_not_found')
+    if (!isContainer) {
+      const excluded = excludedRanges(after).reduce(
+        (sum, { first, last }) => sum + last - first + 1n,
+        0n,
+      )
+      await tx.query(sql`
+        update block_usage set excluded = ${String(excluded)} where block_id = ${id}`)
+    }
+    if (before.strategy !== after.strategy) {
+      await tx.query(sql`select reset_ages(${id}, ${after.strategy === 'least_recently_used'})`)
+    }
+    await appendEvents(tx, eventsOf('block.updated', [updated]))
+    return updated
+  })
+}
+
+/** The parts that a new extent adds to an old one, and the parts that it takes off. */
+function changedParts(before: Block, after: Block) {
+  const [old, now] = [prefixOf(before), prefixOf(after)]
+  if (compareExtent(old, now) === 'move') {
+    const detail = `${after.cidr} neither contains ${before.cidr} nor lies inside it.`
+    throw new IpamError('block_cannot_move', detail, { field: 'cidr' })
+  }
+  return {
+    added: freeRanges(prefixRange(now), [prefixRange(old)]),
+    removed: freeRanges(prefixRange(old), [prefixRange(now)]),
+  }
+}
+
+async function reshapeLeaf(tx: Database, before: Block, after: Block): Promise<void> {
+  const { added, removed } = changedParts(before, after)
+  const [kept, excluded] = [excludedRanges(before), excludedRanges(after)]
+  if (added.length + removed.length === 0 && isDeepStrictEqual(kept, excluded)) return
+  await tx.query(sql`update block_usage set excluded = 0 where block_id = ${before.id}`)
+  for (const range of kept) await giveUsedRange(tx, before, range)
+  for (const range of added) await giveRange(tx, before, range)
+  for (const range of removed) {
+    if (await takeRange(tx, before, range)) continue
+    refuseLoss(before.cidr, await allocationsIn(tx, before, removed))
+    throw lostSpace(before)
+  }
+  for (const range of excluded) {
+    if (await takeRange(tx, before, range)) continue
+    const conflicts = await allocationsIn(tx, before, [range])
+    if (conflicts.length === 0) throw lostSpace(before)
+    const ofGateway = conflicts.find(({ address }) => holdsAddress(address, after.gateway_ip))
+    const { address, id } = ofGateway ?? conflicts[0] ?? {}
+    const detail = `${address} is held by allocation ${id}.`
+    throw new IpamError(ofGateway ? 'gateway_taken' : 'block_in_use', detail, { conflicts })
+  }
+}
+
+/** Whether an allocation, of this address or of a delegated prefix, holds an address. */
+function holdsAddress(allocated: string, wanted: string | null): boolean {
+  const address = wanted === null ? null : parseAddress(wanted)
+  const prefix = parsePrefix(allocated)?.prefix
+  return prefix && address ? prefixHolds(prefix, address) : allocated === wanted
+}
+
+async function resizeContainer(tx: Database, before: Block, after: Block): Promise<void> {
+  const { added, removed } = changedParts(before, after)
+  for (const range of added) await giveRange(tx, before, range)
+  for (const range of removed) {
+    if (await takeRange(tx, before, range)) continue
+    const lost = await rows(tx, Block)`
+      select ${blockColumns} from blocks
+      where parent_id = ${before.id} and not cidr <<= ${after.cidr}::inet
+      order by cidr limit ${conflictsMax}`
+    refuseLoss(before.cidr, lost.map(asConflict))
+    throw lostSpace(before)
+  }
+}
+
+type Resize = { readonly parent: Block | null; readonly before: Block; readonly after: Block }
+
+/** What a child gains, its parent gives; what it loses, its parent gets. */
+async function resizeInParent(tx: Database, { parent, before, after }: Resize): Promise<void> {
+  const { added, removed } = changedParts(before, after)
+  if (parent && !prefixContains(prefixOf(parent), prefixOf(after))) {
+    throw new IpamError('block_outside_parent', `${after.cidr} does not lie inside ${parent.cidr}.`)
+  }
+  if (added.length > 0) {
+    const overlapping = await overlappingBlocks(tx, {
+      container_id: parent?.id ?? before.scope_id,
+      cidr: after.cidr,
+      limit: conflictsMax + 1,
+    })
+    refuseOverlap(
+      after.cidr,
+      overlapping.filter(({ id }) => id !== before.id),
+    )
+    const { network_id, cidr } = after
+    if (network_id !== null && !parent?.network_id) {
+      await refuseOverlapInNetwork(tx, { cidr, network_id, apartFrom: [before] })
+    }
+  }
+  if (!parent) return
+  for (const range of added) await takeFreeRange(tx, parent, range)
+  for (const range of mergeRanges(removed)) await giveRange(tx, parent, range)
+}

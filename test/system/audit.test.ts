@@ -1,0 +1,253 @@
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
+import { startLoad } from '../helpers/race-load.ts'
+import { createWorld } from '../helpers/race-world.ts'
+import { cleanUp, runAudit, ServerProcess, settingsFile } from '../helpers/server-process.ts'
+
+type Damage = {
+  readonly what: string
+  readonly sql: string
+  /** The checks that must name it, among others. */
+  readonly named: readonly string[]
+}
+
+const single = 'select * from allocations where not is_prefix order by id limit 1'
+const ended = 'select * from allocation_history where not is_prefix order by id limit 1'
+const parent = `select b.* from blocks b join block_usage u on u.block_id = b.id
+  where u.in_children > 0 order by b.id limit 1`
+/** A copy of an allocation that somebody else holds. */
+const copied = `block_id, address, project_id, started_at`
+
+const damages: readonly Damage[] = [
+  {
+    what: 'a free range is deleted',
+    sql: 'delete from free_ranges where ctid = (select ctid from free_ranges limit 1)',
+    named: ['I3 space lost or used twice'],
+  },
+  {
+    what: 'an address that is held is free, too',
+    sql: `insert into free_ranges (block_id, first, last)
+          select block_id, address, address from (${single}) a`,
+    named: ['I3 space lost or used twice'],
+  },
+  {
+    what: 'a free range reaches into the next one',
+    sql: `update free_ranges f set first = first - 1
+          where (block_id, first - 1) in (select block_id, address from allocations)`,
+    named: ['I3 space lost or used twice'],
+  },
+  {
+    what: 'a free range is kept in two parts',
+    sql: `with cut as (
+            update free_ranges set first = first + 1
+            where ctid = (select ctid from free_ranges where first < last limit 1)
+            returning block_id, first - 1 as left_over, free_since)
+          insert into free_ranges (block_id, first, last, free_since)
+          select block_id, left_over, left_over, free_since from cut`,
+    named: ['I3 free neighbours not joined'],
+  },
+  {
+    what: 'a free range has lost its age',
+    sql: `update free_ranges set free_since = null where free_since is not null`,
+    named: ['I3 ages of free space'],
+  },
+  {
+    what: 'more is counted as allocated',
+    sql: `update block_usage set allocated = allocated + 1
+          where block_id = (select block_id from block_usage where free > 0 and in_children = 0
+                            limit 1)`,
+    named: ['I3 counts'],
+  },
+  {
+    what: 'less is counted as excluded',
+    sql: `update block_usage set excluded = excluded - 1
+          where block_id = (select block_id from block_usage where excluded > 0 limit 1)`,
+    named: ['I3 counts'],
+  },
+  {
+    what: 'more is counted as given to children',
+    sql: `update block_usage set in_children = in_children + 1
+          where block_id = (select id from (${parent}) p)`,
+    named: ['I3 counts'],
+  },
+  {
+    what: 'a gateway is changed by hand',
+    sql: `update blocks set gateway_ip = (select address from (${single}) a)
+          where id = (select block_id from (${single}) a)`,
+    named: ['I3 space lost or used twice'],
+  },
+  {
+    what: 'an allocation is moved to a free address',
+    sql: `update allocations a set address = (
+            select last from free_ranges f where f.block_id = a.block_id order by last desc limit 1)
+          where id = (select s.id from (select * from allocations where not is_prefix) s
+                      join free_ranges f using (block_id) limit 1)`,
+    named: ['I3 space lost or used twice'],
+  },
+  {
+    what: 'an allocation is moved to another block',
+    sql: `update allocations a set block_id = (
+            select id from blocks b where not b.cidr >>= a.address limit 1)
+          where id = (select id from (${single}) a)`,
+    named: ['I3 allocation outside its block', 'I3 counts'],
+  },
+  {
+    what: 'an allocation is in a block that has children',
+    sql: `insert into allocations (id, scope_id, ${copied})
+          select gen_random_uuid(), scope_id, id, host(cidr)::inet, 'p', now() from (${parent}) p`,
+    named: ['I3 block with children and allocations'],
+  },
+  {
+    what: 'an address is held twice',
+    sql: `alter table allocations drop constraint address_taken;
+          insert into allocations (id, scope_id, ${copied})
+          select gen_random_uuid(), scope_id, ${copied} from (${single}) a`,
+    named: ['I1 address held twice', 'I3 space lost or used twice', 'I3 counts'],
+  },
+  {
+    what: 'an address of a delegated prefix is held by another',
+    sql: `insert into allocations (id, scope_id, ${copied})
+          select gen_random_uuid(), scope_id, block_id, set_masklen(address, ${'case family(address) when 4 then 32 else 128 end'}) + 1, project_id, started_at
+          from allocations where is_prefix limit 1`,
+    named: ['I1 address held twice'],
+  },
+  {
+    what: 'a current allocation is deleted without an end',
+    sql: `delete from allocations where id = (select id from (${single}) a)`,
+    named: ['I3 space lost or used twice', 'I3 counts', 'I4 allocation gone from the record'],
+  },
+  {
+    what: 'the record of an ended allocation is deleted',
+    sql: `delete from allocation_history where id = (select id from (${ended}) h)`,
+    named: ['I4 allocation gone from the record'],
+  },
+  {
+    what: 'an allocation is current and ended',
+    sql: `insert into allocation_history
+          select id, scope_id, block_id, address, project_id, owner_type, owner_id, name, tags,
+            generation, started_at, is_prefix, now() from (${single}) a`,
+    named: ['I4 allocation both current and ended'],
+  },
+  {
+    what: 'two held an address at the same time',
+    sql: `insert into allocation_history
+          select gen_random_uuid(), scope_id, block_id, address, project_id, owner_type, owner_id,
+            name, tags, generation, started_at, is_prefix, ended_at from (${ended}) h`,
+    named: ['I4 address held by two at one time'],
+  },
+  {
+    what: 'the holder of an address began before the holder before had ended',
+    sql: `update allocation_history set ended_at = now() + interval '1 day'
+          where id = (select h.id from allocation_history h
+                      join allocations a using (scope_id, address) limit 1)`,
+    named: ['I4 address held by two at one time'],
+  },
+  {
+    what: 'an address was held while its prefix was',
+    sql: `insert into allocation_history
+          select gen_random_uuid(), scope_id, block_id, set_masklen(address, ${'case family(address) when 4 then 32 else 128 end'}), project_id, owner_type, owner_id, name, tags, generation, started_at, false, ended_at
+          from allocation_history where is_prefix limit 1`,
+    named: ['I4 address held by two at one time'],
+  },
+  {
+    what: 'blocks of a scope overlap',
+    sql: `alter table blocks drop constraint block_overlaps;
+          insert into blocks (id, scope_id, parent_id, parent_cidr, cidr)
+          select gen_random_uuid(), scope_id, parent_id, parent_cidr, cidr
+          from blocks where parent_id is not null limit 1`,
+    named: ['I2 siblings overlap'],
+  },
+  {
+    what: 'a child lies outside its parent',
+    sql: `alter table blocks drop constraint block_outside_parent;
+          update blocks set cidr = '10.255.0.0/30'
+          where id = (select id from blocks where parent_id is not null limit 1)`,
+    named: ['I2 child outside its parent', 'I3 space lost or used twice'],
+  },
+  ...(['first', 'middle', 'last'] as const).map(place => ({
+    what: `the ${place} event of an allocation is deleted`,
+    sql: `delete from events where seq = (
+            select seq from (
+              select seq, row_number() over (w order by seq) as before,
+                row_number() over (w order by seq desc) as behind
+              from events where type like 'allocation.%' window w as (partition by object_id)) e
+            where ${
+              {
+                first: 'before = 1 and behind > 1',
+                middle: 'before > 1 and behind > 1',
+                last: 'before > 1 and behind = 1',
+              }[place]
+            } limit 1)`,
+    named: [place === 'last' ? 'I9 change without its event' : 'I9 events out of order'],
+  })),
+  {
+    what: 'the event of a block is deleted',
+    sql: `delete from events where seq = (
+            select seq from events e join blocks b on b.id = e.object_id
+            where b.generation = (e.data ->> 'generation')::int order by seq desc limit 1)`,
+    named: ['I9 change without its event'],
+  },
+  {
+    what: 'two events of an allocation change places',
+    sql: `with one as (
+            select min(seq) as a, max(seq) as b from events where type like 'allocation.%'
+            group by object_id having count(*) > 1 limit 1)
+          update events set seq = -(select a + b from one) + seq
+          where seq in (select a from one union select b from one);
+          update events set seq = -seq where seq < 0`,
+    named: ['I9 events out of order'],
+  },
+]
+
+describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
+  let original: string
+  const MELANGE_CONFIG = settingsFile({ log_level: 'warn' })
+
+  beforeAll(async () => {
+    original = await createDatabase(inject('postgresUrl'))
+    const server = await ServerProcess.start({ DATABASE_URL: original, MELANGE_CONFIG })
+    const weather = { mayLoseAnswers: false, mayLackDatabase: false }
+    const world = await createWorld(server)
+    const load = startLoad({ world, weather, clients: 32, seed: 4, server: () => server })
+    await load.progress(1500)
+    expect((await load.stop()).surprises).toEqual([])
+    await server.stop()
+  })
+  afterAll(async () => {
+    await cleanUp()
+    if (original) await dropDatabase(original)
+  })
+
+  test('finds nothing where nothing is wrong', async () => {
+    const report = await runAudit({ DATABASE_URL: original, MELANGE_CONFIG })
+    expect(report).toMatchObject({ code: 0, differences: [] })
+    expect(report.checked.allocations).toBeGreaterThan(100)
+    expect(report.checked.ended).toBeGreaterThan(100)
+    expect(report.checked.blocks).toBeGreaterThan(10)
+  })
+
+  test.each(damages)('names it when $what', async ({ sql, named }) => {
+    const copy = await createDatabase(inject('postgresUrl'), original)
+    try {
+      await withPostgres(copy, async query => {
+        const count = async () => (await query(fingerprint)).map(row => JSON.stringify(row))
+        const before = await count()
+        // Triggers and foreign keys do not see what is done so.
+        await query(`set session_replication_role = replica; ${sql}`)
+        expect(await count()).not.toEqual(before)
+      })
+      const { code, differences } = await runAudit({ DATABASE_URL: copy, MELANGE_CONFIG })
+      expect(code).toBe(1)
+      const checks = new Set(differences.map(({ check }) => check))
+      expect([...checks]).toEqual(expect.arrayContaining([...named]))
+    } finally {
+      await dropDatabase(copy)
+    }
+  })
+})
+
+/** Tells whether the damage was done at all. */
+const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
+  .concat('events')
+  .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
+  .join(' union all ')
