@@ -56,7 +56,11 @@ test('address arithmetic is pure', () => {
 
 test.each([
   ['only config.ts reads the environment', /process\.env/, /^config\.ts$/],
-  ['only stores and db write SQL', /\bsql`|\brows\([^)]*\)`/, /store\.ts$|^db\/|^status-routes\.ts$/],
+  [
+    'only stores and db write SQL',
+    /\bsql`|\brows\([^)]*\)`/,
+    /store\.ts$|^db\/|^status-routes\.ts$/,
+  ],
   ['nothing is exported by default', /export default/, /^$/],
 ])('%s', (_rule, pattern, allowed) => {
   const broken = files.filter(({ path, text }) => pattern.test(text) && !allowed.test(path))

@@ -41,51 +41,83 @@ begin
   return host(block)::inet | (noise::inet & hostmask(block));
 end $$;
 
+-- A random free address of a block: where a random one is not free, one of the run behind it.
+create or replace function random_free_address(block blocks) returns inet
+language plpgsql as $$
+declare
+  wanted inet := random_address(block.cidr);
+  run free_ranges;
+begin
+  select * into run from free_ranges f where f.block_id = block.id and f.last >= wanted
+  order by f.last limit 1;
+  if run.first is null then
+    select * into run from free_ranges f where f.block_id = block.id order by f.last limit 1;
+  end if;
+  if wanted between run.first and run.last then
+    return wanted;
+  end if;
+  return run.first
+    + floor(random() * (end_of_run(run.first, run.last) - run.first + 1))::bigint;
+end $$;
+
 -- Takes `wanted` single addresses by the strategy of the block; fewer only if it has no more.
 create or replace function take_addresses(block blocks, wanted bigint) returns inet[]
 language plpgsql as $$
 declare
   taken inet[] := '{}';
+  runs refcursor;
   run free_ranges;
-  run_length bigint;
+  used_up free_ranges; -- The last run of which nothing is left; nor is of those before it.
   start inet;
+  length bigint;
 begin
-  while wanted > 0 loop
-    if block.strategy = 'sequential' then
-      select * into run from free_ranges f where f.block_id = block.id order by f.last limit 1;
-    elsif block.strategy = 'least_recently_used' then
-      select * into run from free_ranges f where f.block_id = block.id and f.free_since is not null
-      order by f.free_since, f.last limit 1;
-    else
-      start := random_address(block.cidr);
-      select * into run from free_ranges f where f.block_id = block.id and f.last >= start
-      order by f.last limit 1;
-      if run.first is null then
-        select * into run from free_ranges f where f.block_id = block.id order by f.last limit 1;
-      end if;
-    end if;
-    exit when run.first is null;
-    run_length := end_of_run(run.first, run.last) - run.first + 1;
-
-    if block.strategy = 'random' then
-      if start < run.first or start > run.last then
-        start := run.first + floor(random() * run_length)::bigint;
-      end if;
+  if block.strategy = 'random' then
+    for n in 1..wanted loop
+      start := random_free_address(block);
+      exit when start is null;
       perform take_range(block.id, start, start);
       taken := taken || start;
-      wanted := wanted - 1;
-    else
-      run_length := least(run_length, wanted);
-      if run.first + (run_length - 1) = run.last then
-        delete from free_ranges f where f.block_id = block.id and f.last = run.last;
+    end loop;
+    return taken;
+  end if;
+
+  if block.strategy = 'least_recently_used' then
+    open runs for select * from free_ranges f
+      where f.block_id = block.id and f.free_since is not null order by f.free_since, f.last;
+  else
+    open runs for select * from free_ranges f where f.block_id = block.id order by f.last;
+  end if;
+  while wanted > 0 loop
+    fetch runs into run;
+    exit when run.first is null;
+    start := run.first;
+    loop
+      length := least(wanted, end_of_run(start, run.last) - start + 1);
+      if length = 1 then
+        taken := taken || start;
       else
-        update free_ranges f set first = run.first + run_length
-        where f.block_id = block.id and f.last = run.last;
+        taken := taken || array(select start + n from generate_series(0, length - 1) n);
       end if;
-      taken := taken || array(select run.first + n from generate_series(0, run_length - 1) n);
-      wanted := wanted - run_length;
-    end if;
+      wanted := wanted - length;
+      if start + (length - 1) = run.last then
+        used_up := run;
+        exit;
+      end if;
+      start := start + length;
+      if wanted = 0 then
+        update free_ranges f set first = start where f.block_id = block.id and f.last = run.last;
+        exit;
+      end if;
+    end loop;
   end loop;
+  close runs;
+
+  if block.strategy = 'least_recently_used' then
+    delete from free_ranges f
+    where f.block_id = block.id and (f.free_since, f.last) <= (used_up.free_since, used_up.last);
+  else
+    delete from free_ranges f where f.block_id = block.id and f.last <= used_up.last;
+  end if;
   return taken;
 end $$;
 
