@@ -34,6 +34,12 @@ export function readPrefix(text: string, field: string): Prefix {
   return parsed.prefix
 }
 
+/** Whether a text is an address. */
+export const isAddress = (text: string): boolean => parseAddress(text) !== null
+/** Whether a text is an address, or a CIDR without host bits. */
+export const isAddressOrCidr = (text: string): boolean =>
+  isAddress(text) || parsePrefix(text)?.host_bits === false
+
 /** An address in the one spelling that answers use (RFC 5952 for IPv6). */
 export const canonicalAddress = (text: string, field: string): string =>
   formatAddress(readAddress(text, field))

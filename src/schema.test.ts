@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readMarker, toPage, writeMarker } from './schema.ts'
+import { isId, isText, isTime, readMarker as readShapes, toPage, writeMarker } from './schema.ts'
 
+const readMarker = (marker: string, sort: string, length: number) =>
+  readShapes(marker, sort, Array(length).fill(isText))
 const invalid = expect.objectContaining({ code: 'marker_invalid' })
 
 describe('a marker', () => {
@@ -66,4 +68,12 @@ test('pages are the list, cut; each but the last links to the next with the same
       expect(read).toEqual(list)
     }),
   )
+})
+
+test.each([
+  ['id', isId, '01a206c2-d4ab-7744-9ab7-fecbda2fb13a', '01a206c2'],
+  ['created_at', isTime, '2026-11-23T04:56:01.497000Z', '2026-13-23T04:56:01.497000Z'],
+])('a marker with a %s that is none is refused', (sort, shape, sound, made_up) => {
+  expect(readShapes(writeMarker(sort, [sound]), sort, [shape])).toEqual([sound])
+  expect(() => readShapes(writeMarker(sort, [made_up]), sort, [shape])).toThrow(invalid)
 })

@@ -127,20 +127,28 @@ export const pageOf = <S extends TSchema, K extends string>(key: K, item: S) =>
 export const writeMarker = (sort: string, values: readonly string[]): string =>
   Buffer.from(JSON.stringify([sort, ...values])).toString('base64url')
 
+/** Whether a sort value of a marker is one that the database can compare with. */
+export type SortShape = (value: string) => boolean
+export const isText: SortShape = () => true
+export const isId: SortShape = value => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value)
+export const isTime: SortShape = value =>
+  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(value) && !Number.isNaN(Date.parse(value))
+
 /**
- * The sort values of a marker that was written for the same sort.
+ * The sort values of a marker that was written for the same sort, each of its shape.
  *
  * @throws {IpamError} `marker_invalid`
  */
-export function readMarker(marker: string, sort: string, length: number): string[] {
+export function readMarker(marker: string, sort: string, shapes: readonly SortShape[]): string[] {
   try {
-    const values: unknown = JSON.parse(Buffer.from(marker, 'base64url').toString())
+    const [writtenFor, ...values]: unknown[] = JSON.parse(
+      Buffer.from(marker, 'base64url').toString(),
+    )
     const isSound =
-      Array.isArray(values) &&
-      values.length === length + 1 &&
-      values.every(value => typeof value === 'string') &&
-      values[0] === sort
-    if (isSound) return values.slice(1)
+      writtenFor === sort &&
+      values.length === shapes.length &&
+      values.every((value, index) => typeof value === 'string' && shapes[index]?.(value))
+    if (isSound) return values as string[]
   } catch {
     // Falls through to the refusal.
   }

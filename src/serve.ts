@@ -6,6 +6,7 @@ import { createAdminToken } from './auth/token-store.ts'
 import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
+import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
 
 /** A server that listens; `greet` says where, and how to begin. */
@@ -36,6 +37,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
       token,
       database: databaseName(config),
       isEmbedded: db.kind === 'pglite',
+      isEmpty: (await listBlocks(db, {}, { sort: 'id', limit: 1, after: null })).length === 0,
     }
     return {
       url,
@@ -106,23 +108,31 @@ function clean(db: OpenDatabase, { days, onError }: Cleaning): () => void {
   return () => clearTimeout(timer)
 }
 
-type Greeting = { url: string; token: string | null; database: string; isEmbedded: boolean }
+type Greeting = {
+  readonly url: string
+  readonly token: string | null
+  readonly database: string
+  readonly isEmbedded: boolean
+  readonly isEmpty: boolean
+}
 
 /** What a person who starts Melange for the first time needs; it goes beside the log, not into it. */
-function greet({ url, token, database, isEmbedded }: Greeting): void {
+function greet({ url, token, database, isEmbedded, isEmpty }: Greeting): void {
   const say = (line = '') => process.stderr.write(`${line}\n`)
   say(`Melange listens on ${url}, with the ${database}.`)
   if (isEmbedded) {
     say('The embedded database survives a killed process, but not a power cut: it does not fsync.')
     say('For production set DATABASE_URL to a PostgreSQL server.')
   }
-  if (token === null) return
+  if (token !== null) {
+    say()
+    say('This admin token is shown once; only its hash is kept:')
+    say()
+    say(`  export MELANGE_TOKEN=${token}`)
+  }
+  if (!isEmpty) return
   say()
-  say('This admin token is shown once; only its hash is kept:')
-  say()
-  say(`  export MELANGE_TOKEN=${token}`)
-  say()
-  say('Create a block, allocate an address, find out who has it:')
+  say('With the admin token in MELANGE_TOKEN: create a block, allocate an address, see who has it:')
   say()
   for (const line of firstSteps(url)) say(`  ${line}`)
   say()

@@ -1,3 +1,14 @@
+-- The first address of a prefix, and the last one.
+create or replace function first_of(prefix inet) returns inet
+language sql immutable strict parallel safe as $$
+  select set_masklen(network(prefix)::inet, case family(prefix) when 4 then 32 else 128 end)
+$$;
+
+create or replace function last_of(prefix inet) returns inet
+language sql immutable strict parallel safe as $$
+  select set_masklen(broadcast(prefix), case family(prefix) when 4 then 32 else 128 end)
+$$;
+
 -- The only ways in which free space changes. The caller holds the block's row in block_usage.
 
 -- Takes wanted_first..wanted_last out of the free space of a block; false if not all of it is free.
@@ -88,12 +99,11 @@ end $$;
 create or replace function free_prefix_around(prefix inet, first inet, last inet)
 returns int language plpgsql immutable as $$
 declare
-  bits int := masklen(first);
   length int := masklen(prefix);
 begin
   while length > 0
-    and set_masklen(network(set_masklen(prefix, length - 1))::inet, bits) >= first
-    and set_masklen(broadcast(set_masklen(prefix, length - 1)), bits) <= last
+    and first_of(set_masklen(prefix, length - 1)) >= first
+    and last_of(set_masklen(prefix, length - 1)) <= last
   loop
     length := length - 1;
   end loop;
@@ -120,7 +130,6 @@ create or replace function find_prefix(block uuid, length int)
 returns inet language plpgsql volatile as $$
 declare
   range free_ranges;
-  bits int;
   lowest inet;
   highest inet;
 begin
@@ -135,17 +144,16 @@ begin
     where largest_prefix_length(j.first, j.last) <= length
     order by largest_prefix_length(j.first, j.last) desc, j.last limit 1;
   end if;
-  bits := masklen(range.first);
-  if range.first is null or length > bits then
+  if range.first is null or length > masklen(range.first) then
     return null;
   end if;
-  lowest := set_masklen(network(set_masklen(range.first, length))::inet, bits);
+  lowest := first_of(set_masklen(range.first, length));
   if lowest < range.first then
-    lowest := set_masklen(broadcast(set_masklen(range.first, length)), bits) + 1;
+    lowest := last_of(set_masklen(range.first, length)) + 1;
   end if;
-  highest := set_masklen(network(set_masklen(range.last, length))::inet, bits);
-  if set_masklen(broadcast(set_masklen(range.last, length)), bits) > range.last then
-    highest := set_masklen(network(set_masklen(highest - 1, length))::inet, bits);
+  highest := first_of(set_masklen(range.last, length));
+  if last_of(set_masklen(range.last, length)) > range.last then
+    highest := first_of(set_masklen(highest - 1, length));
   end if;
   lowest := set_masklen(lowest, length);
   highest := set_masklen(highest, length);

@@ -147,12 +147,39 @@ language sql stable as $$
       select from allocations a
       where a.scope_id = block.scope_id and a.is_prefix and a.address && wanted
       union all
-      select from allocations a where a.scope_id = block.scope_id and a.address << wanted
+      select from allocations a
+      where a.scope_id = block.scope_id and a.address > wanted and a.address <= last_of(wanted)
     ) then 'address_taken'
     else 'address_excluded'
   end
 $$;
 
+-- Takes what a request names: an address, a prefix, a free prefix of a length, or the first
+-- addresses of one. Either the addresses or the reason why not.
+create or replace function take_wish(
+  block blocks, wish allocation_request, out addresses inet[], out refusal text)
+language plpgsql as $$
+declare
+  prefix inet := coalesce(wish.address, find_prefix(block.id, wish.prefix_length));
+  first inet := first_of(prefix);
+  last inet := last_of(prefix);
+begin
+  if prefix is null then
+    refusal := 'no_free_prefix';
+  elsif not prefix <<= block.cidr then
+    refusal := 'address_outside_block';
+  elsif wish.contiguous then
+    addresses := array(select first + n from generate_series(0, cardinality(wish.ids) - 1) n);
+    perform take_range(block.id, first, addresses[cardinality(addresses)]);
+  elsif take_range(block.id, first, last) then
+    addresses := array[prefix];
+  else
+    refusal := why_not_free(block, prefix);
+  end if;
+end $$;
+
+-- A batch is a JSON array of allocation_request. Answers a row for each allocation, and one with
+-- an error for each request that is refused.
 create or replace function allocate_addresses(batch jsonb)
 returns table (
   request int, id uuid, scope_id uuid, address inet, started_at timestamptz, error text)
@@ -167,10 +194,8 @@ declare
   wish allocation_request;
   block blocks;
   usage block_usage;
-  bits int;
   free_left numeric;
-  found inet;
-  found_last inet;
+  addresses inet[];
   refusal text;
   refused int[] := '{}';
   refusals text[] := '{}';
@@ -184,7 +209,6 @@ begin
   for usage in select * from lock_blocks(array(select r.block_id from unnest(requests) r)) loop
     continue when usage.in_children > 0;
     select * into block from blocks b where b.id = usage.block_id;
-    bits := case family(block.cidr) when 4 then 32 else 128 end;
     free_left := usage.free;
 
     select array_agg(r.request order by r.request), sum(cardinality(r.ids)) into plain, wanted
@@ -197,22 +221,7 @@ begin
         where r.block_id = block.id and (r.address is not null or r.prefix_length is not null)
         order by r.request
       loop
-        refusal := null;
-        found := coalesce(wish.address, find_prefix(block.id, wish.prefix_length));
-        if found is null then
-          refusal := 'no_free_prefix';
-        elsif not found <<= block.cidr then
-          refusal := 'address_outside_block';
-        else
-          found_last := set_masklen(broadcast(found), bits);
-          if wish.contiguous then
-            found := set_masklen(found, bits);
-            found_last := found + (cardinality(wish.ids) - 1);
-          end if;
-          if not take_range(block.id, set_masklen(found, bits), found_last) then
-            refusal := why_not_free(block, found);
-          end if;
-        end if;
+        select w.addresses, w.refusal into addresses, refusal from take_wish(block, wish) w;
         if refusal in ('address_taken', 'address_excluded') and wish.fallback then
           plain := plain || wish.request;
           wanted := coalesce(wanted, 0) + cardinality(wish.ids);
@@ -222,11 +231,8 @@ begin
         else
           taken_by := taken_by || array_fill(wish.request, array[cardinality(wish.ids)]);
           taken_ids := taken_ids || wish.ids;
-          taken := taken || case when wish.contiguous
-            then array(select found + n from generate_series(0, cardinality(wish.ids) - 1) n)
-            else array[found] end;
-          free_left := free_left - case when wish.contiguous
-            then cardinality(wish.ids) else address_count(found) end;
+          taken := taken || addresses;
+          free_left := free_left - (select sum(address_count(a)) from unnest(addresses) a);
         end if;
       end loop;
     end if;

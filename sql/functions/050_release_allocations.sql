@@ -13,6 +13,8 @@ do $$ begin
   end if;
 end $$;
 
+-- A batch is a JSON array of release_request. Answers a row for each request: the allocation as it
+-- ended, or an error. What ended before just as the request says is answered the same way again.
 create or replace function release_allocations(batch jsonb)
 returns table (request int, allocation json, error text)
 language plpgsql
@@ -46,11 +48,8 @@ begin
         from (
           select *, coalesce(lag(last) over w + 1 <> first, true) as is_start
           from (
-            select h.block_id, h.ended_at, set_masklen(h.address, bits) as first,
-              set_masklen(broadcast(h.address), bits) as last
-            from allocation_history h,
-              lateral (select case family(h.address) when 4 then 32 else 128 end as bits) b
-            where h.id = any (gone)
+            select h.block_id, h.ended_at, first_of(h.address) as first, last_of(h.address) as last
+            from allocation_history h where h.id = any (gone)
           ) ended
           window w as (partition by block_id order by first)
         ) neighbours

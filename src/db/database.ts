@@ -44,10 +44,9 @@ const unreachable =
   /^(08...|57P0[123]|57014|53300|ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ETIMEDOUT|ENOENT)$/
 
 /**
- * What only the database sees in a well-formed request: a NUL or half a surrogate pair in a text,
- * the 31st of February, a marker that somebody made up.
+ * What only the database sees in a well-formed request: a NUL in a text, a time that no calendar has.
  */
-const unreadable = /^(22P02|22P05|22007|22008|22021)$/
+const unreadable = /^(22P05|22007|22008|22021)$/
 
 /** Constraints and raised errors carry the error code as their constraint name. */
 export function translateError(cause: unknown): unknown {

@@ -2,6 +2,7 @@
 export class Sql {
   readonly parts: readonly string[]
   readonly values: readonly unknown[]
+  #text: string | undefined
 
   constructor(parts: readonly string[], values: readonly unknown[]) {
     this.parts = parts
@@ -9,7 +10,8 @@ export class Sql {
   }
 
   get text(): string {
-    return this.parts.reduce((head, tail, index) => `${head}$${index}${tail}`)
+    this.#text ??= this.parts.reduce((head, tail, index) => `${head}$${index}${tail}`)
+    return this.#text
   }
 
   get name(): string | undefined {

@@ -59,7 +59,7 @@ describe('creating a block', () => {
     async cidr => expectProblem(await create(cidr), 'invalid_request', { field: 'cidr' }),
   )
 
-  test('top-level blocks of a scope never overlap, and a refusal names what is there', async () => {
+  test('top-level blocks of a scope never overlap, and a refusal names what is there (I2)', async () => {
     const [low, high] = [await api.createBlock('10.0.0.0/9'), await api.createBlock('10.128.0.0/9')]
     const conflicts = [low, high].map(({ id, cidr }) => ({ type: 'block', id, address: cidr }))
     expectProblem(await create('10.0.0.0/8'), 'block_overlaps', { status: 409, conflicts })
@@ -70,7 +70,7 @@ describe('creating a block', () => {
     await api.createBlock('::/0')
   })
 
-  test('the top blocks of a network never overlap, whatever their scopes', async () => {
+  test('the top blocks of a network never overlap, whatever their scopes (I2)', async () => {
     const { body: scope } = await api.post('/v2/address-scopes', { project_id: 'red', name: 'lab' })
     const block = await api.createBlock('10.0.0.0/8', { network_id: 'net-1' })
     const there = { scope_id: scope.id, network_id: 'net-1' }
@@ -186,7 +186,7 @@ describe('cutting children', () => {
 })
 
 describe('a block has children or allocations, never both', () => {
-  test('one with allocations is not cut, until they are released', async () => {
+  test('one with allocations is not cut, until they are released (I3)', async () => {
     const block = await api.createBlock('10.0.0.0/24')
     const held = await api.allocateOne(block)
     const path = `/v2/blocks/${block.id}/children`
@@ -198,7 +198,7 @@ describe('a block has children or allocations, never both', () => {
     expect(cidrsOf(await api.cut(block, { prefix_length: 25 }))).toEqual(['10.0.0.0/25'])
   })
 
-  test('one with children gives out nothing, until they are deleted', async () => {
+  test('one with children gives out nothing, until they are deleted (I3)', async () => {
     const block = await api.createBlock('10.0.0.0/24', { gateway_ip: '10.0.0.1' })
     const children = await api.cut(block, { prefix_length: 25, count: 2 })
     for (const wish of [{}, { address: '10.0.0.9' }, { prefix_length: 28 }, { count: 2 }]) {

@@ -6,7 +6,7 @@ import { expectProblem, expectStatus, useApi } from '../helpers/api.ts'
 const api = useApi()
 const read = async (query = '') => expectStatus(200, await api.get(`/v2/events?${query}`))
 
-test('every change is one event, in order, with the object as it was answered', async () => {
+test('every change is one event, in order, with the object as it was answered (I9)', async () => {
   const scope = (await api.post('/v2/address-scopes', { project_id: 'red', name: 'lab' })).body
   const renamed = (await api.patch(`/v2/address-scopes/${scope.id}`, { name: 'office' })).body
   const parent = await api.createBlock('10.0.0.0/16', { scope_id: scope.id })

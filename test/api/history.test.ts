@@ -26,7 +26,7 @@ async function holdThrice(): Promise<[Allocation, Allocation, Allocation]> {
 }
 
 describe('releasing', () => {
-  test('ends the allocation; the record stays, and its address is free', async () => {
+  test('ends the allocation; the record stays, and its address is free (I4)', async () => {
     const block = await api.createBlock('10.0.0.0/32')
     const held = await api.allocateOne(block, { name: 'eth0', owner_id: 'vm-1', tags: ['a'] })
     const ended = await api.release(held)
@@ -63,7 +63,7 @@ describe('releasing', () => {
     expectProblem(await api.get(nobody), 'allocation_not_found')
   })
 
-  test('late never frees the address of a newer holder', async () => {
+  test('late never frees the address of a newer holder (I5)', async () => {
     const [first, second, third] = await holdThrice()
     expect(await api.release(first)).toEqual(first)
     await api.delete(`/v2/allocations/${second.id}?generation=1`)
@@ -71,7 +71,7 @@ describe('releasing', () => {
     expect(await list('scope_id=public&address=10.0.0.0')).toEqual([third])
   })
 
-  test('of a list is all or none', async () => {
+  test('of a list is all or none (I12)', async () => {
     const block = await api.createBlock('10.0.0.0/24')
     const held = await api.allocate(block, { count: 3 })
     const wish = held.map(({ id }) => ({ id, generation: 1 }))
@@ -145,7 +145,7 @@ describe('point in time', () => {
     )
   })
 
-  test('is answered also after the block was deleted', async () => {
+  test('is answered also after the block was deleted (I4)', async () => {
     const parent = await api.createBlock('2001:db8::/32')
     const [block] = await api.cut(parent, { prefix_length: 64 })
     if (!block) throw new Error('no block')

@@ -48,7 +48,7 @@ describe.skipIf(findPostgresBinaries() === null)('on PostgreSQL', () => {
     MELANGE_CONFIG: settingsFile({ log_level: 'error' }),
   })
 
-  test('a server that is killed in the middle of load loses nothing it acknowledged', async () => {
+  test('a server that is killed in the middle of load loses nothing it acknowledged (I3, I12)', async () => {
     const env = await newEnvironment()
     const servers = [await ServerProcess.start(env), await ServerProcess.start(env)]
     const world = await createWorld(servers[0] as ServerProcess)

@@ -50,7 +50,9 @@ describe.skipIf(inject('postgresUrl') === '')('two servers on one database', () 
       ...wish,
     })
 
-  test('64 clients who do everything at once are told the truth', { timeout }, async () => {
+  test('64 clients who do everything at once are told the truth (I1-I5, I9, I11)', {
+    timeout,
+  }, async () => {
     const world = await createWorld(serverOf(0))
     const ledger = new Ledger()
     const weather = { mayLoseAnswers: false, mayLackDatabase: false }
@@ -87,7 +89,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers on one database', () 
     expect(await runAudit(env)).toMatchObject({ code: 0, differences: [] })
   })
 
-  test('16 parallel calls for the next address get 16 (netbox issue 2519)', async () => {
+  test('16 parallel calls for the next address get 16 (I11; netbox issue 2519)', async () => {
     for (let round = 0; round < 60; round++) {
       const block = await create({ scope_id: 'public', cidr: `10.0.${round}.0/24` })
       const answers = await Promise.all(Array.from({ length: 16 }, (_, n) => allocate(n, block)))
@@ -101,7 +103,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers on one database', () 
     })
   })
 
-  test('64 concurrent blocks that overlap end in exactly one', async () => {
+  test('64 concurrent blocks that overlap end in exactly one (I2)', async () => {
     for (let round = 0; round < 12; round++) {
       // All of them hold 172.16.<round>.0, from a /24 up to a /31.
       const cidrs = Array.from({ length: 64 }, (_, n) => `172.16.${round}.0/${24 + (n % 8)}`)

@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import {
   changeProblems,
+  isId,
   pageOf,
   problems,
   readMarker,
@@ -64,7 +65,7 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
     },
     async ({ query, url }) => {
       const { limit, marker } = query
-      const after = marker === undefined ? null : (readMarker(marker, 'id', 1)[0] ?? null)
+      const after = marker === undefined ? null : (readMarker(marker, 'id', [isId])[0] ?? null)
       const found = await listAddressScopes(db, query, { limit, after })
       const markerOf = ({ id }: AddressScope) => writeMarker('id', [id])
       return toPage({ key: 'address_scopes', url, limit, markerOf }, found)

@@ -88,16 +88,20 @@ async function allocateEach(
   const found = await rows(db, Taken)`
     select request, id, scope_id, address, started_at, error
     from allocate_addresses(${JSON.stringify(numbered)})`
-  const outcomes = batch.map((): Allocation[] | IpamError => [])
+  const outcomes = batch.map((): Allocation[] | IpamError | undefined => undefined)
   for (const row of found) {
     const wanted = batch[row.request]
     const outcome = outcomes[row.request]
-    if (!wanted || !outcome)
-      throw new Error(`an answer to request ${row.request}, of ${batch.length}`)
+    if (!wanted) throw new Error(`an answer to request ${row.request}, of ${batch.length}`)
     if (row.error !== null) outcomes[row.request] = refusal(row.error as ErrorCode, wanted)
     else if (Array.isArray(outcome)) outcome.push(asAllocation(row, wanted))
+    else outcomes[row.request] = [asAllocation(row, wanted)]
   }
-  return outcomes
+  // A block that appeared between two statements of the batch was not there when it was asked for.
+  return outcomes.map((outcome, request) => {
+    const wanted = batch[request] as NewAllocations
+    return outcome ?? refusal('block_not_found', wanted)
+  })
 }
 
 function asAllocation(row: Static<typeof Taken>, wanted: NewAllocations): Allocation {

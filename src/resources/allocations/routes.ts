@@ -2,12 +2,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
-import { canonicalAddress, canonicalPrefix, readTime } from '../../fields.ts'
+import { canonicalAddress, canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
 import { newId } from '../../ids.ts'
 import {
   changeProblems,
   Generation,
   Id,
+  isId,
   pageOf,
   problems,
   readMarker,
@@ -109,7 +110,11 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
           held_from: held_from && readTime(held_from, 'held_from'),
           held_to: held_to && readTime(held_to, 'held_to'),
         },
-        { sort, limit, after: marker === undefined ? null : readMarker(marker, sort, 2) },
+        {
+          sort,
+          limit,
+          after: marker === undefined ? null : readMarker(marker, sort, [sortShapes[sort], isId]),
+        },
       )
       const markerOf = (one: Allocation) => writeMarker(sort, [one[sort], one.id])
       return toPage({ key: 'allocations', url, limit, markerOf }, found)
@@ -197,6 +202,8 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     },
   )
 }
+
+const sortShapes = { id: isId, address: isAddressOrCidr }
 
 type Wanted = { -readonly [K in keyof NewAllocations]: NewAllocations[K] }
 

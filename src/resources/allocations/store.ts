@@ -66,18 +66,16 @@ export function listAllocations(db: Database, filter: AllocationFilter, page: Al
     ...(at ? [sql`ended_at > ${at}`] : []),
     ...(held_from ? [sql`ended_at > ${held_from}`] : []),
   ]
-  const wantsTime = at !== undefined || held_from !== undefined || held_to !== undefined
   const currentConditions = [
     ...conditions,
     ...(filter.block_id ? [insideBlock(filter.block_id)] : []),
   ]
-  const parts = [
-    ...branches(current, currentConditions, filter.address),
-    ...branches(ended, endedConditions, filter.address),
+  const isOfTime = at !== undefined || held_from !== undefined || held_to !== undefined
+  const wants = (one: 'current' | 'ended') => isOfTime || state === 'all' || state === one
+  const union = [
+    ...(wants('current') ? branches(current, currentConditions, filter.address) : []),
+    ...(wants('ended') ? branches(ended, endedConditions, filter.address) : []),
   ]
-  const [ofCurrent, ofEnded] = [parts.slice(0, parts.length / 2), parts.slice(parts.length / 2)]
-  const wanted = wantsTime || state === 'all' ? parts : state === 'current' ? ofCurrent : ofEnded
-  const union = wanted
     .map(part => sql`(${part} ${behind})`)
     .reduce((all, one) => sql`${all} union all ${one}`)
   return rows(db, Allocation)`select * from (${union}) found ${behind}`

@@ -2,11 +2,20 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
-import { canonicalAddress, canonicalPrefix, readPrefix } from '../../fields.ts'
+import {
+  canonicalAddress,
+  canonicalPrefix,
+  isAddress,
+  isAddressOrCidr,
+  readPrefix,
+} from '../../fields.ts'
 import {
   CidrText,
   changeProblems,
   Id,
+  isId,
+  isText,
+  isTime,
   PageQuery,
   pageOf,
   problems,
@@ -130,7 +139,11 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
           within: within && canonicalPrefix(within, 'within'),
           overlaps: overlaps && readEither(overlaps, 'overlaps'),
         },
-        { sort, limit, after: marker === undefined ? null : readMarker(marker, sort, 2) },
+        {
+          sort,
+          limit,
+          after: marker === undefined ? null : readMarker(marker, sort, [sortShapes[sort], isId]),
+        },
       )
       const markerOf = (block: Block) => writeMarker(sort, [block[sort], block.id])
       return toPage({ key: 'blocks', url, limit, markerOf }, found)
@@ -315,13 +328,10 @@ function readEither(text: string, field: string): string {
   return text.includes('/') ? canonicalPrefix(text, field) : canonicalAddress(text, field)
 }
 
+const sortShapes = { id: isId, cidr: isAddressOrCidr, name: isText, created_at: isTime }
+
 /** An address that a marker holds. */
 function readPlace(marker: string | undefined): string | null {
   if (marker === undefined) return null
-  const [place = ''] = readMarker(marker, 'last', 1)
-  try {
-    return canonicalAddress(place, 'marker')
-  } catch (cause) {
-    throw new IpamError('marker_invalid', undefined, { field: 'marker', cause })
-  }
+  return readMarker(marker, 'last', [isAddress])[0] ?? null
 }
