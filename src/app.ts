@@ -117,6 +117,15 @@ export async function buildApp(options: AppOptions) {
     },
   })
   for (const schema of sharedSchemas) app.addSchema(schema)
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // Half a surrogate pair can only be written as an escape, and could not be stored as sent.
+    if (/\\u[dD][89a-fA-F]/.test(String(body)) && hasHalfSurrogates(String(body))) {
+      const detail = 'The body has half of a UTF-16 surrogate pair in a text.'
+      return done(new IpamError('invalid_request', detail, { field: 'body' }))
+    }
+    return parseJson(request, String(body), done)
+  })
   answerInProblems(app)
 
   app.addHook('onRequest', async (request, reply) => {
@@ -168,6 +177,15 @@ function answerInProblems(app: App): void {
     if (problem.status === 503) reply.header('retry-after', '1')
     return reply.code(problem.status).type('application/problem+json').send(problem)
   })
+}
+
+function hasHalfSurrogates(json: string): boolean {
+  try {
+    // JSON.stringify escapes halves, and only them.
+    return /(?<!\\)(\\\\)*\\ud[89a-f]/.test(JSON.stringify(JSON.parse(json)))
+  } catch {
+    return false // The parser says what is wrong.
+  }
 }
 
 /** What Fastify itself refuses, in our terms. */

@@ -92,6 +92,18 @@ describe('what is not well formed is refused, with the member that is wrong', ()
     for (const answer of answers) expectProblem(answer, 'invalid_request', { status: 400 })
   })
 
+  test('half of a surrogate pair, but not a whole one, nor a text that looks so', async () => {
+    const post = (name: string, cidr: string) => {
+      const payload = `{"scope_id": "public", "cidr": "${cidr}", "name": "${name}"}`
+      return api.send({ method: 'POST', url: '/v2/blocks', headers: json, payload })
+    }
+    for (const name of ['\\ud83d', 'a\\udE00b', '\\ude00\\ud83d', '\\\\\\ud800']) {
+      expectProblem(await post(name, '10.0.0.0/24'), 'invalid_request', { field: 'body' })
+    }
+    expect((await post('\\ud83d\\ude00', '10.0.0.0/24')).body.name).toBe('😀')
+    expect((await post('\\\\ud800', '10.0.1.0/24')).body.name).toBe('\\ud800')
+  })
+
   test.each(['{', '', '{"cidr": 010}', 'null', '"text"', '[1,'])('JSON: %j', async payload => {
     const answer = await api.send({ method: 'POST', url: '/v2/blocks', headers: json, payload })
     expectProblem(answer, 'invalid_request', { status: 400, field: 'body' })
