@@ -107,7 +107,12 @@ export const PageQuery = {
     Type.String({ maxLength: 2048, description: 'Where the page before ended: its `next`.' }),
   ),
 }
-/** The parameters of one query string, repeated ones as lists. */
+/** What a list is narrowed by: its query without what pages it. */
+export type FilterOf<Query> = {
+  readonly [K in Exclude<keyof Query, keyof typeof PageQuery | 'sort'>]?: Query[K] | undefined
+}
+
+/** A parameter that may be repeated. */
 export const TagsQuery = Type.Optional(
   Type.Array(Tag, { maxItems: 16, description: 'Has all of these tags.' }),
 )

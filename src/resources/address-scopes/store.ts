@@ -1,11 +1,14 @@
+import type { Static } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { newId } from '../../ids.ts'
+import type { FilterOf } from '../../schema.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
 import {
   AddressScope,
   type AddressScopePatch,
+  type AddressScopeQuery,
   type AddressScopeRequest,
   publicScopeId,
 } from './schema.ts'
@@ -39,16 +42,10 @@ export async function lockAddressScope(tx: Database, id: string): Promise<Addres
   return scope
 }
 
-export type AddressScopeFilter = {
-  readonly project_id?: string | undefined
-  readonly name?: string | undefined
-  readonly tag?: readonly string[] | undefined
-}
-
 /** In the order of their ids; one more than a page holds. */
 export function listAddressScopes(
   db: Database,
-  { project_id, name, tag }: AddressScopeFilter,
+  { project_id, name, tag }: FilterOf<Static<typeof AddressScopeQuery>>,
   { limit, after }: { limit: number; after: string | null },
 ) {
   const conditions = [

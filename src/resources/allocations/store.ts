@@ -2,8 +2,9 @@ import { Type } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import type { FilterOf } from '../../schema.ts'
 import { appendEvents } from '../events/store.ts'
-import { Allocation, type AllocationPatch } from './schema.ts'
+import { Allocation, type AllocationPatch, type AllocationQuery } from './schema.ts'
 
 const columns = sql`
   id, scope_id, block_id, address, project_id, owner_type, owner_id, name, tags, generation,
@@ -22,22 +23,8 @@ export async function getAllocation(db: Database, id: string): Promise<Allocatio
   return found
 }
 
-export type AllocationFilter = {
-  readonly scope_id?: string | undefined
-  readonly block_id?: string | undefined
-  readonly address?: string | undefined
-  readonly within?: string | undefined
-  readonly project_id?: string | undefined
-  readonly owner_type?: string | undefined
-  readonly owner_id?: string | undefined
-  readonly name?: string | undefined
-  readonly tag?: readonly string[] | undefined
-  readonly state: 'current' | 'ended' | 'all'
-  /** Held at some time in `held_from` <= t < `held_to`, or at `at`. */
-  readonly at?: string | undefined
-  readonly held_from?: string | undefined
-  readonly held_to?: string | undefined
-}
+/** `at`, `held_from` and `held_to` mean current and ended ones, whatever the state. */
+export type AllocationFilter = FilterOf<AllocationQuery> & Pick<AllocationQuery, 'state'>
 
 export type AllocationPage = {
   readonly sort: 'id' | 'address'

@@ -5,9 +5,9 @@ import { IpamError } from '../../errors.ts'
 import { formatAddress, parseAddress } from '../../ip/address.ts'
 import { formatPrefix, prefixRange } from '../../ip/prefix.ts'
 import { prefixesOf, type Range, rangeSize } from '../../ip/range.ts'
-import { AddressText } from '../../schema.ts'
+import { AddressText, type FilterOf } from '../../schema.ts'
 import { prefixOf } from './rules.ts'
-import { Block, type blockSorts, Utilisation } from './schema.ts'
+import { Block, type BlockQuery, type blockSorts, Utilisation } from './schema.ts'
 
 export const blockColumns = sql`
   id, scope_id, parent_id, cidr, family(cidr) as version, network_id, project_id, name,
@@ -21,19 +21,7 @@ export async function getBlock(db: Database, id: string): Promise<Block> {
   return block
 }
 
-export type BlockFilter = {
-  readonly scope_id?: string | undefined
-  readonly parent_id?: string | undefined
-  readonly network_id?: string | undefined
-  readonly project_id?: string | undefined
-  readonly name?: string | undefined
-  readonly tag?: readonly string[] | undefined
-  readonly version?: 4 | 6 | undefined
-  readonly cidr?: string | undefined
-  readonly contains?: string | undefined
-  readonly within?: string | undefined
-  readonly overlaps?: string | undefined
-}
+export type BlockFilter = FilterOf<BlockQuery>
 
 /** What orders a list, and the type that the text in a marker has to have for the database. */
 const sortColumns: Record<(typeof blockSorts)[number], Sql> = {

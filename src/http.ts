@@ -1,0 +1,93 @@
+import ajvCompiler, {
+  type BuildCompilerFromPool,
+  type RouteDefinition,
+} from '@fastify/ajv-compiler'
+import type { FastifyError, FastifyInstance } from 'fastify'
+import { IpamError, toProblem } from './errors.ts'
+
+// What every route shares between the socket and its handler.
+
+type App = Pick<
+  FastifyInstance,
+  | 'addContentTypeParser'
+  | 'getDefaultJsonParser'
+  | 'removeContentTypeParser'
+  | 'setErrorHandler'
+  | 'setNotFoundHandler'
+>
+
+/** Bodies are JSON, in texts that can be stored as they were sent. */
+export function readJson(app: App): void {
+  app.removeContentTypeParser('text/plain')
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // Many clients name the media type with a DELETE too, which has no body.
+    if (body === '') return done(null, undefined)
+    // Half a surrogate pair can only be written as an escape, and could not be stored as sent.
+    if (/\\u[dD][89a-fA-F]/.test(String(body)) && hasHalfSurrogates(String(body))) {
+      const detail = 'The body has half of a UTF-16 surrogate pair in a text.'
+      return done(new IpamError('invalid_request', detail, { field: 'body' }))
+    }
+    return parseJson(request, String(body), done)
+  })
+}
+
+function hasHalfSurrogates(json: string): boolean {
+  try {
+    // JSON.stringify escapes halves, and only them.
+    return /(?<!\\)(\\\\)*\\ud[89a-f]/.test(JSON.stringify(JSON.parse(json)))
+  } catch {
+    return false // The parser says what is wrong.
+  }
+}
+
+/** Every failure is answered as a problem document (RFC 9457), and no bug tells its inside. */
+export function answerInProblems(app: App): void {
+  app.setNotFoundHandler(({ method, url }) => {
+    throw new IpamError('route_not_found', `There is no ${method} ${url.split('?')[0]}.`)
+  })
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const known = error instanceof IpamError ? error : asIpamError(error)
+    if (!known) request.log.error({ err: error }, 'bug')
+    else if (known.code === 'database_unavailable') request.log.warn({ err: error }, 'no database')
+    const problem = toProblem(
+      known ?? new IpamError('internal', `See the server log at ${request.id}.`),
+    )
+    if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="melange"')
+    if (problem.status === 503) reply.header('retry-after', '1')
+    return reply.code(problem.status).type('application/problem+json').send(problem)
+  })
+}
+
+/** What Fastify itself refuses, in our terms. */
+function asIpamError(error: FastifyError): IpamError | null {
+  const [problem] = error.validation ?? []
+  if (problem) {
+    const { missingProperty, additionalProperty } = problem.params as Record<string, string>
+    const { allowedValues = [] } = problem.params as Record<string, readonly string[]>
+    const inside = problem.instancePath.slice(1)
+    const member = missingProperty ?? additionalProperty
+    const field = [inside, member].filter(Boolean).join('/') || error.validationContext || 'body'
+    const choice = allowedValues.length > 0 ? `: ${allowedValues.join(', ')}` : ''
+    const detail = additionalProperty ? 'is not a known member' : `${problem.message}${choice}`
+    return new IpamError('invalid_request', `${field}: ${detail}`, { field, cause: error })
+  }
+  if (error.statusCode === 413) {
+    return new IpamError('payload_too_large', undefined, { cause: error })
+  }
+  if (error.statusCode === 415) {
+    return new IpamError('unsupported_media_type', undefined, { cause: error })
+  }
+  const isClientFault = error.statusCode !== undefined && error.statusCode < 500
+  if (!isClientFault) return null
+  return new IpamError('invalid_request', error.message, { field: 'body', cause: error })
+}
+
+/** Bodies are taken as sent; only what arrives as text (path, query, headers) is converted. */
+export function strictValidator(schemas: Parameters<BuildCompilerFromPool>[0]) {
+  const compiler = (coerceTypes: false | 'array') =>
+    ajvCompiler()(schemas, { customOptions: { coerceTypes, removeAdditional: false } })
+  const body = compiler(false)
+  const text = compiler('array')
+  return (route: RouteDefinition) => (route.httpPart === 'body' ? body : text)(route)
+}
