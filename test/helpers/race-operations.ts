@@ -3,6 +3,7 @@ import { parsePrefix, prefixRange } from '../../src/ip/prefix.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import type { Block } from '../../src/resources/blocks/schema.ts'
 import type { RaceClient } from './race-client.ts'
+import { adopt, changeStrategy, resize } from './race-reshapes.ts'
 
 type Operation = {
   readonly weight: number
@@ -11,6 +12,8 @@ type Operation = {
   readonly run: (client: RaceClient) => Promise<void>
 }
 
+/** A block may have shrunk since its client heard of it. */
+const ofAddress = ['address_taken', 'address_excluded', 'address_outside_block']
 /** Refusals that any request to allocate from a block can meet while others carve and delete. */
 const ofBlock = ['block_not_found', 'block_has_children']
 
@@ -32,6 +35,9 @@ export const operations: readonly Operation[] = [
   { weight: 4, run: carveOverlapping },
   { weight: 7, run: deleteBlock },
   { weight: 3, run: moveGateway },
+  { weight: 5, run: resize },
+  { weight: 1, run: adopt },
+  { weight: 1, run: changeStrategy },
 ]
 
 async function allocate(
@@ -99,13 +105,13 @@ function someAddress({ random }: RaceClient, block: Block): string {
 function takeSpecific(client: RaceClient): Promise<void> {
   const block = client.pickBlock()
   const wish = { address: someAddress(client, block) }
-  return allocate(client, 'specific', wish, ['address_taken', 'address_excluded'], block)
+  return allocate(client, 'specific', wish, ofAddress, block)
 }
 
 function takeSpecificOrNext(client: RaceClient): Promise<void> {
   const block = client.pickBlock()
   const wish = { address: someAddress(client, block), fallback: 'next' }
-  return allocate(client, 'specific or next', wish, ['block_full'], block)
+  return allocate(client, 'specific or next', wish, ['block_full', 'address_outside_block'], block)
 }
 
 function takeSeveral(client: RaceClient): Promise<void> {
