@@ -34,7 +34,8 @@ export function postgresDatabase(options: PostgresOptions): OpenDatabase {
       '-c TimeZone=UTC',
       '-c default_transaction_isolation=read\\ committed',
       `-c statement_timeout=${options.statement_timeout_seconds}s`,
-      '-c idle_in_transaction_session_timeout=60s',
+      // A process that hangs between two statements may hold the lock that orders events.
+      '-c idle_in_transaction_session_timeout=10s',
     ].join(' '),
     types,
   })
