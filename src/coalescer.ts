@@ -33,7 +33,6 @@ export function coalesce<Request, Outcome>(options: CoalescerOptions<Request, Ou
 
   async function drain(lane: number) {
     const queue = queues[lane] ?? []
-    busy.add(lane)
     while (queue.length > 0) {
       const batch = queue.splice(0, batchLength(queue, options))
       waiting -= batch.length

@@ -93,6 +93,7 @@ type Cleaning = { readonly days: number; readonly onError: (error: unknown) => v
  * embedded database does so here.
  */
 function clean(db: OpenDatabase, { days, onError }: Cleaning): () => void {
+  let isStopped = false
   let timer = setTimeout(work, cleaning.first_milliseconds).unref()
   async function work() {
     let isMore = false
@@ -103,9 +104,13 @@ function clean(db: OpenDatabase, { days, onError }: Cleaning): () => void {
     } catch (error) {
       onError(error)
     }
+    if (isStopped) return
     timer = setTimeout(work, isMore ? 0 : cleaning.every_milliseconds).unref()
   }
-  return () => clearTimeout(timer)
+  return () => {
+    isStopped = true
+    clearTimeout(timer)
+  }
 }
 
 type Greeting = {

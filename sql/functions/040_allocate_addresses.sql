@@ -23,7 +23,7 @@ create or replace function end_of_run(first inet, last inet) returns inet
 language sql immutable as $$
   select case family(first)
     when 4 then last
-    else least(last, set_masklen(broadcast(set_masklen(first, 96)), 128))
+    else least(last, last_of(set_masklen(first, 96)))
   end
 $$;
 

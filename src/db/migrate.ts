@@ -21,7 +21,7 @@ const FunctionsHash = Type.Object({ hash: Type.String() })
  *
  * @throws {NewerSchema} when the database knows migrations that this program does not.
  */
-export async function migrate(db: OpenDatabase): Promise<{ applied: string[] }> {
+export async function migrate(db: OpenDatabase): Promise<void> {
   const migrations = readSqlFiles('migrations/')
   const functions = readSqlFiles('functions/')
   const hash = createHash('sha256')
@@ -31,11 +31,11 @@ export async function migrate(db: OpenDatabase): Promise<{ applied: string[] }> 
   return db.transaction(async tx => {
     await tx.query(sql`set local statement_timeout = 0`)
     await tx.query(sql`select pg_advisory_xact_lock(7809644627822473828)`)
-    await rows(tx, Type.Unknown())`
+    await tx.query(sql`
       create table if not exists schema_migrations (
-        number int primary key, name text not null, applied_at timestamptz not null default now())`
-    await rows(tx, Type.Unknown())`
-      create table if not exists schema_functions (hash text not null)`
+        number int primary key, name text not null, applied_at timestamptz not null default now())`)
+    await tx.query(sql`
+      create table if not exists schema_functions (hash text not null)`)
     const known = new Set(
       (await rows(tx, Migration)`select number from schema_migrations`).map(row => row.number),
     )
@@ -47,22 +47,19 @@ export async function migrate(db: OpenDatabase): Promise<{ applied: string[] }> 
           'start the newer Melange that made it',
       )
     }
-    const applied: string[] = []
     for (const { name, text } of migrations) {
       const number = Number.parseInt(name, 10)
       if (known.has(number)) continue
       await tx.execute(text)
-      await rows(tx, Type.Unknown())`
-        insert into schema_migrations (number, name) values (${number}, ${name})`
-      applied.push(name)
+      await tx.query(sql`
+        insert into schema_migrations (number, name) values (${number}, ${name})`)
     }
     const [current] = await rows(tx, FunctionsHash)`select hash from schema_functions`
     if (current?.hash !== functionsHash) {
       for (const { text } of functions) await tx.execute(text)
-      await rows(tx, Type.Unknown())`delete from schema_functions`
-      await rows(tx, Type.Unknown())`insert into schema_functions values (${functionsHash})`
+      await tx.query(sql`delete from schema_functions`)
+      await tx.query(sql`insert into schema_functions values (${functionsHash})`)
     }
-    return { applied }
   })
 }
 

@@ -75,9 +75,7 @@ export function listAllocations(db: Database, filter: AllocationFilter, page: Al
 const insideBlock = (id: string): Sql => sql`
   scope_id = (select b.scope_id from blocks b where b.id = ${id})
   and address >= (select b.cidr::inet from blocks b where b.id = ${id})
-  and address <= (
-    select set_masklen(broadcast(b.cidr), case family(b.cidr) when 4 then 32 else 128 end)
-    from blocks b where b.id = ${id})`
+  and address <= (select last_of(b.cidr) from blocks b where b.id = ${id})`
 
 /** An address is found in its own row, or in that of the prefix which holds it: two indexes. */
 function branches(select: Sql, conditions: readonly Sql[], address: string | undefined): Sql[] {

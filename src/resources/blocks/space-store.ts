@@ -48,6 +48,13 @@ async function give(tx: Database, block: Block, { since, ...range }: Range & { s
   await tx.query(sql`select give_range(${block.id}, ${first}, ${last}, ${age})`)
 }
 
+/** Counts what a block keeps back. */
+export async function countExcluded(tx: Database, { id }: Block, excluded: readonly Range[]) {
+  const count = excluded.reduce((sum, range) => sum + rangeSize(range), 0n)
+  await tx.query(sql`
+    update block_usage set excluded = ${String(count)} where block_id = ${id}`)
+}
+
 /**
  * Lays the free space of a block anew that has neither allocations nor children: all of it for a
  * `container`, which cuts children; less what is excluded for a `leaf`, which gives out addresses.
@@ -55,9 +62,7 @@ async function give(tx: Database, block: Block, { since, ...range }: Range & { s
 export async function resetSpace(tx: Database, block: Block, role: 'leaf' | 'container') {
   const excluded = role === 'leaf' ? excludedRanges(block) : []
   const free = role === 'leaf' ? freeRangesOfEmpty(block) : [prefixRange(prefixOf(block))]
-  const count = excluded.reduce((sum, range) => sum + rangeSize(range), 0n)
-  await tx.query(sql`
-    update block_usage set excluded = ${String(count)} where block_id = ${block.id}`)
+  await countExcluded(tx, block, excluded)
   await tx.query(sql`delete from free_ranges where block_id = ${block.id}`)
   for (const range of free) await giveRange(tx, block, range)
 }

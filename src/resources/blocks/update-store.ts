@@ -4,12 +4,13 @@ import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { parseAddress } from '../../ip/address.ts'
 import { parsePrefix, prefixContains, prefixHolds, prefixRange } from '../../ip/prefix.ts'
-import { freeRanges, mergeRanges } from '../../ip/range.ts'
+import { freeRanges, type Range } from '../../ip/range.ts'
 import { appendEvents } from '../events/store.ts'
 import { compareExtent, excludedRanges, prefixOf } from './rules.ts'
 import { Block, type BlockPatch } from './schema.ts'
 import {
   allocationsIn,
+  countExcluded,
   giveRange,
   giveUsedRange,
   lostSpace,
@@ -40,9 +41,10 @@ export function updateBlock(db: Database, id: string, patch: BlockPatch): Promis
     const { block: before, parent, isContainer } = await lockBlock(tx, id)
     const after: Block = { ...before, ...patch }
     refuseGateway(after)
-    if (isContainer) await resizeContainer(tx, before, after)
-    else await reshapeLeaf(tx, before, after)
-    await resizeInParent(tx, { parent, before, after })
+    const change = { before, after, ...changedParts(before, after) }
+    if (isContainer) await resizeContainer(tx, change)
+    else await reshapeLeaf(tx, change)
+    await resizeInParent(tx, parent, change)
     const [updated] = await rows(tx, Block)`
       update blocks set cidr = ${after.cidr}, name = ${after.name},
         description = ${after.description}, tags = ${after.tags}, gateway_ip = ${after.gateway_ip},
@@ -51,14 +53,8 @@ export function updateBlock(db: Database, id: string, patch: BlockPatch): Promis
         generation = generation + 1, updated_at = clock_timestamp()
       where id = ${id} returning ${blockColumns}`
     if (!updated) throw new IpamError('block_not_found')
-    if (!isContainer) {
-      const excluded = excludedRanges(after).reduce(
-        (sum, { first, last }) => sum + last - first + 1n,
-        0n,
-      )
-      await tx.query(sql`
-        update block_usage set excluded = ${String(excluded)} where block_id = ${id}`)
-    }
+    // Only now: what a grown block keeps back may not have fitted into the old one.
+    if (!isContainer) await countExcluded(tx, after, excludedRanges(after))
     if (before.strategy !== after.strategy) {
       await tx.query(sql`select reset_ages(${id}, ${after.strategy === 'least_recently_used'})`)
     }
@@ -67,7 +63,14 @@ export function updateBlock(db: Database, id: string, patch: BlockPatch): Promis
   })
 }
 
-/** The parts that a new extent adds to an old one, and the parts that it takes off. */
+/** A block before and after, the parts that its new extent adds, and those that it takes off. */
+type Change = {
+  readonly before: Block
+  readonly after: Block
+  readonly added: readonly Range[]
+  readonly removed: readonly Range[]
+}
+
 function changedParts(before: Block, after: Block) {
   const [old, now] = [prefixOf(before), prefixOf(after)]
   if (compareExtent(old, now) === 'move') {
@@ -80,11 +83,11 @@ function changedParts(before: Block, after: Block) {
   }
 }
 
-async function reshapeLeaf(tx: Database, before: Block, after: Block): Promise<void> {
-  const { added, removed } = changedParts(before, after)
+async function reshapeLeaf(tx: Database, change: Change): Promise<void> {
+  const { before, after, added, removed } = change
   const [kept, excluded] = [excludedRanges(before), excludedRanges(after)]
   if (added.length + removed.length === 0 && isDeepStrictEqual(kept, excluded)) return
-  await tx.query(sql`update block_usage set excluded = 0 where block_id = ${before.id}`)
+  await countExcluded(tx, before, [])
   for (const range of kept) await giveUsedRange(tx, before, range)
   for (const range of added) await giveRange(tx, before, range)
   for (const range of removed) {
@@ -110,8 +113,8 @@ function holdsAddress(allocated: string, wanted: string | null): boolean {
   return prefix && address ? prefixHolds(prefix, address) : allocated === wanted
 }
 
-async function resizeContainer(tx: Database, before: Block, after: Block): Promise<void> {
-  const { added, removed } = changedParts(before, after)
+async function resizeContainer(tx: Database, change: Change): Promise<void> {
+  const { before, after, added, removed } = change
   for (const range of added) await giveRange(tx, before, range)
   for (const range of removed) {
     if (await takeRange(tx, before, range)) continue
@@ -124,11 +127,9 @@ async function resizeContainer(tx: Database, before: Block, after: Block): Promi
   }
 }
 
-type Resize = { readonly parent: Block | null; readonly before: Block; readonly after: Block }
-
 /** What a child gains, its parent gives; what it loses, its parent gets. */
-async function resizeInParent(tx: Database, { parent, before, after }: Resize): Promise<void> {
-  const { added, removed } = changedParts(before, after)
+async function resizeInParent(tx: Database, parent: Block | null, change: Change): Promise<void> {
+  const { before, after, added, removed } = change
   if (parent && !prefixContains(prefixOf(parent), prefixOf(after))) {
     throw new IpamError('block_outside_parent', `${after.cidr} does not lie inside ${parent.cidr}.`)
   }
@@ -149,5 +150,5 @@ async function resizeInParent(tx: Database, { parent, before, after }: Resize): 
   }
   if (!parent) return
   for (const range of added) await takeFreeRange(tx, parent, range)
-  for (const range of mergeRanges(removed)) await giveRange(tx, parent, range)
+  for (const range of removed) await giveRange(tx, parent, range)
 }

@@ -41,7 +41,7 @@ export type EventRow = Static<typeof EventRow>
  * thing that the transaction does.
  */
 export async function appendEvents(tx: Database, events: readonly NewEvent[]): Promise<void> {
-  await rows(tx, Type.Unknown())`select append_events(${JSON.stringify(events)})`
+  await tx.query(sql`select append_events(${JSON.stringify(events)})`)
 }
 
 export type EventFilter = {
@@ -97,8 +97,8 @@ export function removeOldEvents(db: Database, { days, limit }: { days: number; l
         order by seq limit ${limit})
       returning seq`
     const through = Math.max(0, ...removed.map(({ seq }) => seq))
-    await rows(tx, Type.Unknown())`
-      update event_horizon set removed_through = greatest(removed_through, ${through})`
+    await tx.query(sql`
+      update event_horizon set removed_through = greatest(removed_through, ${through})`)
     return removed.length
   })
 }
