@@ -50,16 +50,18 @@ begin
     update free_ranges f set first = wanted_last + 1
     where f.block_id = block and f.last = range.last;
     if range.first < wanted_first then
-      insert into free_ranges (block_id, first, last, free_since)
-      values (block, range.first, wanted_first - 1, range.free_since);
+      insert into free_ranges (block_id, first, last, free_since, purpose, excluded_octets)
+      values (block, range.first, wanted_first - 1, range.free_since, range.purpose,
+        range.excluded_octets);
     end if;
   end if;
   return true;
 end $$;
 
--- Gives given_first..given_last back, joined with its free neighbours of the same age.
+-- Gives given_first..given_last to the free space of a block, joined with its free neighbours of
+-- the same age and purpose.
 create or replace function give_range(
-  block uuid, given_first inet, given_last inet, since timestamptz)
+  block blocks, given_first inet, given_last inet, since timestamptz, for_purpose text default '')
 returns void language plpgsql as $$
 declare
   below free_ranges;
@@ -67,33 +69,41 @@ declare
 begin
   -- The run that ends at or behind the given one, and the one before it: two steps in one index.
   select * into above from free_ranges f
-  where f.block_id = block and f.last >= given_first order by f.last limit 1;
+  where f.block_id = block.id and f.last >= given_first order by f.last limit 1;
   if above.first <= given_last then
     raise exception 'The free space of block % already has some of %-%.',
-      block, given_first, given_last;
+      block.id, given_first, given_last;
   end if;
-  if above.first - 1 <> given_last or above.free_since is distinct from since then
+  if above.first - 1 <> given_last or above.free_since is distinct from since
+    or above.purpose <> for_purpose then
     above := null;
   end if;
   select * into below from free_ranges f
-  where f.block_id = block and f.last < given_first order by f.last desc limit 1;
-  if below.last + 1 <> given_first or below.free_since is distinct from since then
+  where f.block_id = block.id and f.last < given_first order by f.last desc limit 1;
+  if below.last + 1 <> given_first or below.free_since is distinct from since
+    or below.purpose <> for_purpose then
     below := null;
   end if;
 
   if above.first is not null then
     if below.first is not null then
-      delete from free_ranges f where f.block_id = block and f.last = below.last;
+      delete from free_ranges f where f.block_id = block.id and f.last = below.last;
     end if;
     update free_ranges f set first = coalesce(below.first, given_first)
-    where f.block_id = block and f.last = above.last;
+    where f.block_id = block.id and f.last = above.last;
   elsif below.first is not null then
-    update free_ranges f set last = given_last where f.block_id = block and f.last = below.last;
+    update free_ranges f set last = given_last where f.block_id = block.id and f.last = below.last;
   else
-    insert into free_ranges (block_id, first, last, free_since)
-    values (block, given_first, given_last, since);
+    insert into free_ranges (block_id, first, last, free_since, purpose, excluded_octets)
+    values (block.id, given_first, given_last, since, for_purpose, block.excluded_octets);
   end if;
 end $$;
+
+-- The age of what becomes free at a time, where the block keeps ages.
+create or replace function age_of(block blocks, since timestamptz) returns timestamptz
+language sql immutable as $$
+  select case block.strategy when 'least_recently_used' then since end
+$$;
 
 -- Length of the largest free prefix in first..last that holds the given one.
 create or replace function free_prefix_around(prefix inet, first inet, last inet)
@@ -111,14 +121,18 @@ begin
 end $$;
 
 -- The free space of a block without regard to its ages.
-create or replace function joined_ranges(block uuid) returns table (first inet, last inet)
+create or replace function joined_ranges(block uuid)
+returns table (first inet, last inet, purpose text, excluded_octets smallint[])
 language sql stable as $$
-  select min(first), max(last)
+  select min(first), max(last), min(purpose), min(excluded_octets)
   from (
-    select first, last, count(*) filter (where is_start) over (order by last) as run
+    select first, last, purpose, excluded_octets,
+      count(*) filter (where is_start) over (order by last) as run
     from (
-      select first, last, coalesce(lag(last) over (order by last) + 1 <> first, true) as is_start
+      select first, last, purpose, excluded_octets,
+        coalesce(lag(last) over w + 1 <> first or lag(purpose) over w <> purpose, true) as is_start
       from free_ranges where block_id = block
+      window w as (order by last)
     ) marked
   ) runs
   group by run
@@ -126,39 +140,46 @@ $$;
 
 -- Finds a free prefix of a length by best fit: in the run whose largest prefix is the smallest
 -- that will do, at that end of it where a smaller free prefix is broken. Null if there is none.
-create or replace function find_prefix(block uuid, length int)
+create or replace function find_prefix(block uuid, length int, for_purpose text default '')
 returns inet language plpgsql volatile as $$
 declare
   range free_ranges;
-  lowest inet;
-  highest inet;
 begin
   select * into range from free_ranges f
-  where f.block_id = block and f.largest_prefix <= length
+  where f.block_id = block and f.largest_prefix <= length and f.purpose = for_purpose
   order by f.largest_prefix desc, f.last limit 1;
   if range.first is null
     and exists (select from free_ranges f where f.block_id = block and f.free_since is not null)
   then
     -- Neighbours of different ages may have together what none has alone.
     select j.first, j.last into range.first, range.last from joined_ranges(block) j
-    where largest_prefix_length(j.first, j.last) <= length
+    where j.purpose = for_purpose and largest_prefix_length(j.first, j.last) <= length
     order by largest_prefix_length(j.first, j.last) desc, j.last limit 1;
   end if;
-  if range.first is null or length > masklen(range.first) then
+  return find_prefix_in(range.first, range.last, length);
+end $$;
+
+-- The prefix of a length in first..last that breaks the smaller of its free prefixes.
+create or replace function find_prefix_in(first inet, last inet, length int) returns inet
+language plpgsql immutable as $$
+declare
+  lowest inet;
+  highest inet;
+begin
+  if first is null or length > masklen(first) then
     return null;
   end if;
-  lowest := first_of(set_masklen(range.first, length));
-  if lowest < range.first then
-    lowest := last_of(set_masklen(range.first, length)) + 1;
+  lowest := first_of(set_masklen(first, length));
+  if lowest < first then
+    lowest := last_of(set_masklen(first, length)) + 1;
   end if;
-  highest := first_of(set_masklen(range.last, length));
-  if last_of(set_masklen(range.last, length)) > range.last then
+  highest := first_of(set_masklen(last, length));
+  if last_of(set_masklen(last, length)) > last then
     highest := first_of(set_masklen(highest - 1, length));
   end if;
   lowest := set_masklen(lowest, length);
   highest := set_masklen(highest, length);
-  if free_prefix_around(highest, range.first, range.last)
-    > free_prefix_around(lowest, range.first, range.last) then
+  if free_prefix_around(highest, first, last) > free_prefix_around(lowest, first, last) then
     return highest;
   end if;
   return lowest;
@@ -167,14 +188,16 @@ end $$;
 -- Begins to keep the ages of a block's free addresses, or forgets them and joins the neighbours.
 create or replace function reset_ages(block uuid, keep boolean) returns void language plpgsql as $$
 declare
-  joined inet[];
+  joined jsonb;
 begin
   if keep then
     update free_ranges set free_since = '-infinity' where block_id = block;
     return;
   end if;
-  joined := array(select array[j.first, j.last] from joined_ranges(block) j);
+  joined := (select jsonb_agg(to_jsonb(j) || jsonb_build_object('block_id', block))
+    from joined_ranges(block) j);
   delete from free_ranges where block_id = block;
-  insert into free_ranges (block_id, first, last)
-  select block, joined[n][1], joined[n][2] from generate_subscripts(joined, 1) n;
+  insert into free_ranges (block_id, first, last, purpose, excluded_octets)
+  select r.block_id, r.first, r.last, r.purpose, r.excluded_octets
+  from jsonb_populate_recordset(null::free_ranges, coalesce(joined, '[]')) r;
 end $$;

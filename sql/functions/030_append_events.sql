@@ -8,10 +8,51 @@ $$;
 create or replace function append_events(new_events jsonb) returns void language plpgsql as $$
 begin
   perform lock_events();
-  insert into events (seq, type, object_id, project_id, data)
-  select nextval('event_seq'), e.type, e.object_id, e.project_id, e.data
+  insert into events (seq, type, object_id, project_id, owner_id, data)
+  select nextval('event_seq'), e.type, e.object_id, e.project_id, e.data ->> 'owner_id', e.data
   from rows from (
     jsonb_to_recordset(new_events) as (type text, object_id uuid, project_id text, data json)
   ) with ordinality as e (type, object_id, project_id, data, position)
   order by position;
 end $$;
+
+-- A time with its microseconds, as RFC 3339 has it.
+create or replace function iso_time(at timestamptz) returns text
+language sql stable as $$
+  select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+-- An allocation as the API and the events show it.
+create or replace function allocation_document(a allocations) returns json
+language sql stable as $$
+  select json_build_object('id', a.id, 'scope_id', a.scope_id, 'block_id', a.block_id,
+    'address', a.address, 'project_id', a.project_id, 'owner_type', a.owner_type,
+    'owner_id', a.owner_id, 'name', a.name, 'tags', a.tags, 'generation', a.generation,
+    'started_at', iso_time(a.started_at), 'expires_at', iso_time(a.expires_at),
+    'ended_at', null, 'quarantined_until', null)
+$$;
+
+create or replace function allocation_document(h allocation_history) returns json
+language sql stable as $$
+  select json_build_object('id', h.id, 'scope_id', h.scope_id, 'block_id', h.block_id,
+    'address', h.address, 'project_id', h.project_id, 'owner_type', h.owner_type,
+    'owner_id', h.owner_id, 'name', h.name, 'tags', h.tags, 'generation', h.generation,
+    'started_at', iso_time(h.started_at), 'expires_at', iso_time(h.expires_at),
+    'ended_at', iso_time(h.ended_at), 'quarantined_until', iso_time(h.quarantined_until))
+$$;
+
+-- The event of each allocation that began, and of each that ended.
+create or replace function append_started(started allocations[]) returns void language sql as $$
+  insert into events (seq, type, object_id, project_id, owner_id, data)
+  select nextval('event_seq'), 'allocation.created', a.id, a.project_id, a.owner_id,
+    allocation_document(a)
+  from unnest(started) a
+$$;
+
+create or replace function append_ended(ids uuid[]) returns void language sql as $$
+  insert into events (seq, type, object_id, project_id, owner_id, data)
+  select nextval('event_seq'),
+    case when h.expires_at <= h.ended_at then 'allocation.expired' else 'allocation.released' end,
+    h.id, h.project_id, h.owner_id, allocation_document(h)
+  from allocation_history h where h.id = any (ids)
+$$;

@@ -1,0 +1,209 @@
+-- A request for allocations, as a batch holds many.
+drop type if exists allocation_request cascade;
+create type allocation_request as (
+  request int,         -- Names the request in the answer.
+  ids uuid[],          -- One for each allocation that is wanted; of a network, for each family.
+  block_id uuid,       -- From this block,
+  network_id uuid,     -- or from the subnets of this network:
+  families int[],      -- one of each of these IP versions,
+  partial boolean,     -- of fewer of them if some cannot be had,
+  subnet_tags text[],  -- in subnets that have all these tags.
+  address inet,        -- This address, or this prefix,
+  fallback boolean,    -- or, if it is taken, the next one.
+  candidates inet[],   -- In a block whose addresses are generated: the first of these that is free.
+  prefix_length int,   -- A free prefix of this length,
+  contiguous boolean,  -- of which the first cardinality(ids) addresses are taken one by one.
+  purpose text,        -- What rules may keep ranges for.
+  one_per_owner boolean, -- What the owner has there is as good.
+  lifetime_seconds bigint, -- A hold, for so long.
+  project_id text,
+  owner_type text,
+  owner_id text,
+  name text,
+  tags text[],
+  caller text,         -- Who asks, with a key for asking again, and the fingerprint of the request.
+  idempotency_key text,
+  fingerprint text
+);
+
+-- Why a wanted address or prefix of a block cannot be had.
+create or replace function why_not_free(
+  block blocks, wish allocation_request, wanted inet, out refusal text, out detail text)
+language plpgsql stable as $$
+declare
+  kept kept_ranges;
+  waiting quarantine;
+begin
+  if not wanted <<= block.cidr then
+    refusal := 'address_outside_block';
+  elsif exists (
+    select from allocations a where a.scope_id = block.scope_id and a.address = wanted
+    union all
+    select from allocations a
+    where a.scope_id = block.scope_id and a.is_prefix and a.address && wanted
+    union all
+    select from allocations a
+    where a.scope_id = block.scope_id and a.address > wanted and a.address <= last_of(wanted)
+  ) then
+    refusal := 'address_taken';
+  else
+    select * into waiting from quarantine q
+    where q.scope_id = block.scope_id and q.address && wanted limit 1;
+    if waiting.address is not null then
+      refusal := 'address_quarantined';
+      detail := format('%s is in quarantine until %s: only who had it last can take it back.',
+        waiting.address, iso_time(waiting.quarantined_until));
+      return;
+    end if;
+    refusal := 'address_excluded';
+    select * into kept from kept_ranges k
+    where k.block_id = block.id and k.last >= first_of(wanted) and k.first <= last_of(wanted)
+      and k.purpose is distinct from wish.purpose
+    order by k.last limit 1;
+    if kept.block_id is null then
+      detail := format('%s is excluded by %s.', host(wanted),
+        format(block.excluded_octets_reason, last_octet(wanted)));
+    elsif kept.purpose is null then
+      detail := format('%s is excluded by %s.',
+        case when masklen(wanted) < masklen(kept.first) then wanted::text else host(wanted) end,
+        kept.reason);
+    else
+      detail := format('%s is kept for `%s` by %s.', host(wanted), kept.purpose, kept.reason);
+    end if;
+  end if;
+end $$;
+
+-- Whether a single address can be taken for a purpose.
+create or replace function is_usable(block blocks, wanted inet, wanted_purpose text)
+returns boolean language sql stable as $$
+  select coalesce((
+    select f.first <= wanted and f.purpose in ('', coalesce(wanted_purpose, ''))
+      and last_octet(wanted) <> all (coalesce(block.excluded_octets, '{}'))
+    from free_ranges f where f.block_id = block.id and f.last >= wanted
+    order by f.last limit 1), false)
+$$;
+
+-- Whoever had an address last takes it out of quarantine; true if it was theirs.
+create or replace function take_back(block blocks, wish allocation_request, wanted inet)
+returns boolean language plpgsql as $$
+begin
+  delete from quarantine q using allocation_history h
+  where q.scope_id = block.scope_id and q.address && wanted and q.address = wanted
+    and q.block_id = block.id and h.id = q.allocation_id
+    and h.project_id = wish.project_id and h.owner_id = wish.owner_id
+    and h.owner_type is not distinct from wish.owner_type;
+  return found;
+end $$;
+
+-- The smallest free prefix of a length at least, whose first `wanted` addresses have none of the
+-- excluded octets.
+create or replace function find_contiguous(
+  block blocks, length int, wanted int, from_pool text)
+returns inet language plpgsql as $$
+declare
+  run free_ranges;
+  start inet;
+begin
+  if coalesce(block.excluded_octets, '{}') = '{}' then
+    return find_prefix(block.id, length, from_pool);
+  end if;
+  if wanted > 255 then
+    return null;
+  end if;
+  for run in
+    select * from free_ranges f
+    where f.block_id = block.id and f.largest_prefix <= length and f.purpose = from_pool
+    order by f.largest_prefix desc, f.last
+  loop
+    start := first_of(set_masklen(run.first, length));
+    if start < run.first then
+      start := last_of(set_masklen(run.first, length)) + 1;
+    end if;
+    for n in 0..255 loop
+      exit when last_of(set_masklen(start, length)) > run.last;
+      if usable_end(start, run.last, wanted, block.excluded_octets) - start + 1 = wanted
+        and last_octet(start) <> all (block.excluded_octets) then
+        return set_masklen(start, length);
+      end if;
+      exit when last_of(set_masklen(start, length)) = run.last;
+      start := last_of(set_masklen(start, length)) + 1;
+    end loop;
+  end loop;
+  return null;
+end $$;
+
+-- Takes what a request names: an address, a prefix, a free prefix of a length, the first addresses
+-- of one, or one of the candidates. Either the addresses or the reason why not.
+create or replace function take_wish(
+  block blocks, wish allocation_request,
+  out addresses inet[], out refusal text, out detail text)
+language plpgsql as $$
+declare
+  pool text := pool_for(block, wish.purpose);
+  candidate inet;
+  prefix inet;
+  first inet;
+  last inet;
+begin
+  if wish.address is not null then
+    prefix := wish.address;
+  elsif wish.candidates is not null then
+    foreach candidate in array wish.candidates loop
+      continue when not candidate <<= block.cidr;
+      prefix := coalesce(prefix, candidate); -- What a refusal names.
+      if take_back(block, wish, candidate) then
+        addresses := array[candidate];
+        return;
+      end if;
+      if is_usable(block, candidate, wish.purpose) then
+        prefix := candidate;
+        exit;
+      end if;
+    end loop;
+    if prefix is null then
+      refusal := 'generator_needs_input';
+      return;
+    end if;
+  elsif wish.contiguous then
+    prefix := find_contiguous(block, wish.prefix_length, cardinality(wish.ids), pool);
+  else
+    prefix := find_prefix(block.id, wish.prefix_length, pool);
+  end if;
+  if prefix is null then
+    refusal := 'no_free_prefix';
+    return;
+  end if;
+  first := first_of(prefix);
+  last := last_of(prefix);
+  if not prefix <<= block.cidr then
+    refusal := 'address_outside_block';
+  elsif wish.contiguous then
+    addresses := array(select first + n from generate_series(0, cardinality(wish.ids) - 1) n);
+    perform take_range(block.id, first, addresses[cardinality(addresses)]);
+  elsif first = last then
+    if block.excluded_octets is null or is_usable(block, prefix, wish.purpose) then
+      if take_range(block.id, first, last) then
+        addresses := array[prefix];
+      end if;
+    end if;
+    if addresses is null and take_back(block, wish, prefix) then
+      addresses := array[prefix];
+    end if;
+  elsif block.excluded_octets is null or not exists (
+    select from kept_ranges k
+    where k.block_id = block.id and k.last >= first and k.first <= last
+      and k.purpose is distinct from wish.purpose
+  ) then
+    if take_range(block.id, first, last) then
+      addresses := array[prefix];
+      update block_usage u
+      set excluded = u.excluded - count_octets(first, last, block.excluded_octets)
+      where u.block_id = block.id and block.excluded_octets <> '{}';
+    elsif take_back(block, wish, prefix) then
+      addresses := array[prefix];
+    end if;
+  end if;
+  if addresses is null and refusal is null then
+    select w.refusal, w.detail into refusal, detail from why_not_free(block, wish, prefix) w;
+  end if;
+end $$;

@@ -1,0 +1,164 @@
+-- Gives back what ended and does not wait; neighbours go back as one run.
+create or replace function give_back_ended(gone uuid[]) returns void language plpgsql as $$
+declare
+  run record;
+  block blocks;
+begin
+  for run in
+    select r.block_id, min(r.first) as first, max(r.last) as last, max(r.ended_at) as since
+    from (
+      select *, count(*) filter (where is_start) over w as number
+      from (
+        select *, coalesce(lag(last) over w + 1 <> first, true) as is_start
+        from (
+          select h.block_id, h.ended_at, first_of(h.address) as first, last_of(h.address) as last
+          from allocation_history h where h.id = any (gone) and h.quarantined_until is null
+        ) ended
+        window w as (partition by block_id order by first)
+      ) neighbours
+      window w as (partition by block_id order by first)
+    ) r
+    group by r.block_id, r.number order by r.block_id
+  loop
+    if block.id is distinct from run.block_id then
+      select * into block from blocks b where b.id = run.block_id;
+    end if;
+    perform give_back(block, run.first, run.last, run.since);
+  end loop;
+end $$;
+
+-- Ends holds of a block that have lapsed, and quarantines that are over: at most so many of each.
+-- It looks again at each of them, under the lock of the block (I6). Answers the ids of the holds.
+create or replace function reclaim_block(block blocks, at timestamptz, at_most int)
+returns uuid[] language plpgsql as $$
+declare
+  lapsed uuid[];
+  waiting record;
+begin
+  with ended as (
+    delete from allocations a where a.id in (
+      select d.id from allocations d
+      where d.block_id = block.id and d.expires_at <= at order by d.expires_at limit at_most)
+      and a.expires_at <= at
+    returning a.id
+  )
+  select coalesce(array_agg(id), '{}') into lapsed from ended;
+  for waiting in
+    with over as (
+      delete from quarantine q where q.allocation_id in (
+        select d.allocation_id from quarantine d
+        where d.block_id = block.id and d.quarantined_until <= at
+        order by d.quarantined_until limit at_most)
+      returning q.address, q.quarantined_until
+    )
+    select * from over order by address
+  loop
+    perform give_back(block, first_of(waiting.address), last_of(waiting.address),
+      waiting.quarantined_until);
+  end loop;
+  return lapsed;
+end $$;
+
+-- Gives up to so many single addresses of a pool back before their time, those that have waited
+-- for longest first.
+create or replace function reuse_quarantine(
+  block blocks, from_pool text, wanted bigint, at timestamptz)
+returns void language plpgsql as $$
+declare
+  waiting inet;
+begin
+  for waiting in
+    with cut as (
+      delete from quarantine q where q.allocation_id in (
+        select d.allocation_id from quarantine d
+        where d.block_id = block.id and masklen(d.address) = masklen(first_of(d.address))
+          and from_pool = coalesce((
+            select coalesce(k.purpose, '-') from kept_ranges k
+            where k.block_id = block.id and k.last >= d.address and k.first <= d.address), '')
+          and last_octet(d.address) <> all (coalesce(block.excluded_octets, '{}'))
+        order by d.ended_at, d.address limit wanted)
+      returning q.address
+    )
+    select address from cut order by address
+  loop
+    perform give_back(block, waiting, waiting, at);
+  end loop;
+end $$;
+
+-- One batch of release requests in one transaction. Every request has its own outcome.
+do $$ begin
+  if to_regtype('release_request') is null then
+    create type release_request as (request int, id uuid, generation int);
+  end if;
+end $$;
+
+-- A batch is a JSON array of release_request. Answers a row for each request: the allocation as it
+-- ended, or an error. What ended before just as the request says is answered the same way again.
+create or replace function release_allocations(batch jsonb)
+returns table (request int, allocation json, error text)
+language plpgsql
+set enable_seqscan = off -- As in allocate_addresses.
+as $$
+#variable_conflict use_column
+declare
+  requests release_request[] := array(
+    select r from jsonb_populate_recordset(null::release_request, batch) r);
+  gone uuid[];
+begin
+  perform lock_blocks(array(
+    select a.block_id from allocations a join unnest(requests) r on r.id = a.id));
+
+  -- The trigger moves what is deleted to the history.
+  with deleted as (
+    delete from allocations a using unnest(requests) r
+    where a.id = r.id and (r.generation is null or r.generation = a.generation)
+    returning a.id
+  )
+  select array_agg(id) into gone from deleted;
+
+  if gone is not null then
+    perform give_back_ended(gone);
+    perform lock_events();
+    perform append_ended(gone);
+  end if;
+
+  return query
+    select r.request, case when refusal is null then allocation_document(h) end, refusal
+    from unnest(requests) r
+      left join allocation_history h on h.id = r.id
+      left join allocations a on a.id = r.id,
+      lateral (select case
+        when h.id is null and a.id is null then 'allocation_not_found'
+        when h.id is null or h.generation <> r.generation + 1 then 'generation_mismatch'
+      end) as outcome (refusal);
+end $$;
+
+-- Ends what is due in up to so many blocks, and up to so much of each; answers how much may be
+-- left: 0 when it is done.
+create or replace function reclaim(blocks_max int, at_most int)
+returns int language plpgsql
+set enable_seqscan = off
+as $$
+declare
+  usage block_usage;
+  block blocks;
+  due uuid[] := array(
+    select distinct block_id from (
+      (select a.block_id from allocations a
+      where a.expires_at <= wall_time() order by a.expires_at limit at_most)
+      union all
+      (select q.block_id from quarantine q
+      where q.quarantined_until <= wall_time() order by q.quarantined_until limit at_most)
+    ) d order by block_id limit blocks_max);
+  lapsed uuid[] := '{}';
+begin
+  for usage in select * from lock_blocks(due) loop
+    select * into block from blocks b where b.id = usage.block_id;
+    lapsed := lapsed || reclaim_block(block, usage.changed_at, at_most);
+  end loop;
+  if cardinality(lapsed) > 0 then
+    perform lock_events();
+    perform append_ended(lapsed);
+  end if;
+  return cardinality(due);
+end $$;
