@@ -20,9 +20,14 @@ export function noopAllocator(): Allocator {
     tags: [],
     generation: 1,
     started_at: '2026-01-01T00:00:00.000000Z',
+    expires_at: null,
     ended_at: null,
+    quarantined_until: null,
   }
-  return { allocate: async () => [allocation], release: notMeasured }
+  return {
+    allocate: async () => ({ allocations: [allocation], replayed: false }),
+    release: notMeasured,
+  }
 }
 
 const Range = Type.Object({ first: Type.String(), last: Type.String() })
@@ -38,7 +43,7 @@ export async function naiveAllocator(db: OpenDatabase): Promise<Allocator> {
 
   const allocateOne = (wanted: NewAllocations): Promise<Allocation[]> =>
     db.transaction(async tx => {
-      const { block_id, ids, project_id, owner_type, owner_id, name, tags } = wanted
+      const { block_id = '', ids, project_id, owner_type, owner_id, name, tags } = wanted
       const [id = ''] = ids
       const lockFirst = rows(tx, Range)
       let range: { first: string; last: string } | undefined
@@ -68,7 +73,7 @@ export async function naiveAllocator(db: OpenDatabase): Promise<Allocator> {
       const allocation: Allocation = {
         id,
         scope_id: made.scope_id,
-        block_id,
+        block_id: String(block_id),
         address: made.address,
         project_id,
         owner_type,
@@ -77,7 +82,9 @@ export async function naiveAllocator(db: OpenDatabase): Promise<Allocator> {
         tags: [...tags],
         generation: 1,
         started_at: made.at,
+        expires_at: null,
         ended_at: null,
+        quarantined_until: null,
       }
       // The lock on the range also keeps the events of the block in order.
       await rows(tx, Type.Unknown())`
@@ -87,5 +94,8 @@ export async function naiveAllocator(db: OpenDatabase): Promise<Allocator> {
       return [allocation]
     })
 
-  return { allocate: allocateOne, release: notMeasured }
+  const allocate = async (wanted: NewAllocations) => {
+    return { allocations: await allocateOne(wanted), replayed: false }
+  }
+  return { allocate, release: notMeasured }
 }

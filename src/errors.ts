@@ -10,6 +10,16 @@ export const errorCatalogue = {
     title: 'The CIDR has bits set to the right of its prefix length',
     advice: 'Use the network that `suggestion` names, or a longer prefix length.',
   },
+  network_not_found: {
+    status: 404,
+    title: 'Network not found',
+    advice: 'List the networks, or create it first.',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'The idempotency key was used for another request',
+    advice: 'Use a new key for a new request, and the same key only to repeat the same request.',
+  },
   marker_invalid: {
     status: 400,
     title: 'The marker is not one that this list gave',
@@ -84,12 +94,13 @@ export const errorCatalogue = {
   block_has_allocations: {
     status: 409,
     title: 'The block holds allocations, so it cannot have children',
-    advice: 'Release the allocations, or cut the child from another block.',
+    advice:
+      'Release the allocations and end their quarantine, or cut the child from another block.',
   },
   block_in_use: {
     status: 409,
     title: 'Something would be lost: the block holds allocations or children there',
-    advice: 'Release or delete what `conflicts` names first.',
+    advice: 'Release or delete what `conflicts` names first, or end its quarantine.',
   },
   block_cannot_move: {
     status: 409,
@@ -107,10 +118,41 @@ export const errorCatalogue = {
     title: 'Somebody holds the gateway address',
     advice: 'Release the allocation that `conflicts` names, or choose another gateway.',
   },
+  network_full: {
+    status: 409,
+    title: 'No subnet of the network has enough free addresses',
+    advice:
+      'Add a subnet to the network, release addresses, or ask for fewer `families` with `partial`.',
+  },
+  no_subnet: {
+    status: 409,
+    title: 'The network has no subnet for this request',
+    advice: 'Create a block with this `network_id`, or ask for other `families` or `subnet_tags`.',
+  },
+  generator_needs_input: {
+    status: 409,
+    title: 'The policy makes addresses from what the request does not tell',
+    advice: 'Send `mac_address` or `interface_id`, or the `address` itself.',
+  },
+  quota_exceeded: {
+    status: 409,
+    title: 'The project has reached its quota',
+    advice: 'Release what is not needed, or have the quota raised.',
+  },
   block_full: {
     status: 409,
     title: 'The block has not enough free addresses',
     advice: 'Release addresses, ask for fewer, or use another block.',
+  },
+  prefix_length_refused: {
+    status: 409,
+    title: 'A policy does not allow blocks of this prefix length here',
+    advice: 'Choose a prefix length that the policy in `detail` allows.',
+  },
+  policy_not_found: {
+    status: 404,
+    title: 'Policy not found',
+    advice: 'List the policies, or create it first.',
   },
   no_free_prefix: {
     status: 409,
@@ -130,12 +172,42 @@ export const errorCatalogue = {
   address_excluded: {
     status: 409,
     title: 'The address is kept back',
-    advice: 'Network, broadcast and gateway addresses are not given out; ask for another.',
+    advice: 'Ask for another, or change the rule that `detail` names.',
+  },
+  address_quarantined: {
+    status: 409,
+    title: 'The address is in quarantine',
+    advice: 'Ask for another. Who had it last can take it back; an operator can free it early.',
   },
   address_outside_block: {
     status: 409,
     title: 'The address is not in the block',
     advice: 'Ask for an address inside the CIDR of the block.',
+  },
+  allocation_ended: {
+    status: 409,
+    title: 'The allocation has ended',
+    advice: 'Restore it while its address is in quarantine, or allocate anew.',
+  },
+  allocation_not_ended: {
+    status: 409,
+    title: 'The allocation has not ended',
+    advice: 'There is nothing to restore: it is still held.',
+  },
+  allocation_not_held: {
+    status: 409,
+    title: 'The allocation is no hold',
+    advice: 'It is confirmed and does not expire: there is nothing to renew or to confirm.',
+  },
+  hold_expired: {
+    status: 409,
+    title: 'The hold has lapsed',
+    advice: 'Restore the allocation while its address is in quarantine, or allocate anew.',
+  },
+  quarantine_over: {
+    status: 409,
+    title: 'The address waits for nobody any more',
+    advice: 'Ask for the address by `address`; it may be free still.',
   },
   generation_mismatch: {
     status: 409,
@@ -184,9 +256,9 @@ export type ErrorCode = keyof typeof errorCatalogue
 
 /** Something that is in the way of a request. */
 export type Conflict = {
-  readonly type: 'block' | 'allocation'
+  readonly type: 'block' | 'allocation' | 'quarantine'
   readonly id: string
-  /** The CIDR of a block; the address of an allocation. */
+  /** The CIDR of a block; the address of an allocation, or of one that ended and waits. */
   readonly address: string
 }
 

@@ -20,7 +20,8 @@ export function closed<P extends TProperties>(properties: P, options: { $id?: st
   return Type.Object(properties, { ...options, additionalProperties: false })
 }
 
-export const Nullable = <S extends TSchema>(schema: S) => Type.Union([schema, Type.Null()])
+export const Nullable = <S extends TSchema>(schema: S, options: { description?: string } = {}) =>
+  Type.Union([schema, Type.Null()], options)
 
 /** One of some words. */
 export const oneOf = <const W extends string>(words: readonly W[], options: object = {}) =>
@@ -39,7 +40,11 @@ export const Problem = closed(
     suggestion: Type.Optional(Type.String({ description: 'What would have been right.' })),
     conflicts: Type.Optional(
       Type.Array(
-        closed({ type: oneOf(['block', 'allocation']), id: Type.String(), address: Type.String() }),
+        closed({
+          type: oneOf(['block', 'allocation', 'quarantine']),
+          id: Type.String(),
+          address: Type.String(),
+        }),
         { description: 'What is in the way; a few of them.' },
       ),
     ),

@@ -200,3 +200,16 @@ begin
   update block_usage u set excluded = excluded + more_excluded
   where u.block_id = block.id and more_excluded <> 0;
 end $$;
+
+-- Lays the space of a block that has neither allocations nor children anew: all of it is free.
+create or replace function reset_space(block_to_reset uuid) returns void language plpgsql as $$
+declare
+  block blocks;
+begin
+  delete from kept_ranges k where k.block_id = block_to_reset;
+  delete from free_ranges f where f.block_id = block_to_reset;
+  update block_usage u set excluded = 0 where u.block_id = block_to_reset;
+  update blocks b set excluded_octets = null where b.id = block_to_reset returning * into block;
+  insert into free_ranges (block_id, first, last, free_since)
+  values (block.id, first_of(block.cidr), last_of(block.cidr), age_of(block, '-infinity'));
+end $$;

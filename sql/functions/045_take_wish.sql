@@ -62,7 +62,7 @@ begin
     order by k.last limit 1;
     if kept.block_id is null then
       detail := format('%s is excluded by %s.', host(wanted),
-        format(block.excluded_octets_reason, last_octet(wanted)));
+        replace(block.excluded_octets_reason, '{octet}', last_octet(wanted)::text));
     elsif kept.purpose is null then
       detail := format('%s is excluded by %s.',
         case when masklen(wanted) < masklen(kept.first) then wanted::text else host(wanted) end,

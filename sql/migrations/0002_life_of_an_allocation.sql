@@ -9,7 +9,6 @@ create table policies (
   description text not null default '',
   tags text[] not null default '{}',
   rules jsonb not null default '{}',
-  secret text, -- Of the generator of stable private addresses; no answer shows it.
   generation int not null default 1,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -62,7 +61,7 @@ alter table blocks
   add quarantine_reuse boolean not null default false,
   -- Null where rules keep nothing back beside the network's own addresses and the gateway.
   add excluded_octets smallint[],
-  add excluded_octets_reason text, -- With %s for the octet.
+  add excluded_octets_reason text, -- With {octet} for the one meant.
   add ipv6_generator text
     check (ipv6_generator in ('eui64', 'stable_private', 'tenant')),
   add utilisation_thresholds smallint[] not null default '{}';

@@ -90,6 +90,22 @@ export function retryTransaction<T>(db: Database, work: (tx: Database) => Promis
   return retryLost(() => db.transaction(work))
 }
 
+/** Does work as it would be done now, gives its answer, and undoes it. */
+export async function tryOut<T>(db: Database, work: (tx: Database) => Promise<T>): Promise<T> {
+  let answer: { readonly value: T } | undefined
+  const undo = new Error('tried out, to be undone')
+  try {
+    await retryTransaction(db, async tx => {
+      answer = { value: await work(tx) }
+      throw undo
+    })
+  } catch (error) {
+    if (error !== undo) throw error
+  }
+  if (!answer) throw new Error('what was tried out did not end')
+  return answer.value
+}
+
 /**
  * A time as PostgreSQL writes it (`2026-11-23 04:28:07.22456+00`) in RFC 3339, with all of its
  * microseconds: a JavaScript Date would lose three digits, and with them who came first.

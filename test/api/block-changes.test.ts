@@ -1,8 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import type { Block } from '../../src/resources/blocks/schema.ts'
-import { expectProblem, expectStatus, useApi } from '../helpers/api.ts'
+import { expectProblem, expectStatus, networks, useApi } from '../helpers/api.ts'
 
 const api = useApi()
+beforeEach(() => api.createNetworks())
 const patch = (block: Block, change: object) => api.patch(`/v2/blocks/${block.id}`, change)
 const change = async (block: Block, to: object): Promise<Block> =>
   expectStatus(200, await patch(block, to))
@@ -204,9 +205,9 @@ describe('growing and shrinking', () => {
 
   test('growing into another block of the scope or of the network names it', async () => {
     const { body: scope } = await api.post('/v2/address-scopes', { project_id: 'red', name: 'lab' })
-    const block = await api.createBlock('10.0.0.0/24', { network_id: 'net-1' })
+    const block = await api.createBlock('10.0.0.0/24', { network_id: networks[0] })
     const beside = await api.createBlock('10.0.1.0/24')
-    const settings = { scope_id: scope.id, network_id: 'net-1' }
+    const settings = { scope_id: scope.id, network_id: networks[0] }
     const inNetwork = await api.createBlock('10.0.2.0/24', settings)
     const facts = { status: 409, conflicts: [conflict(beside)] }
     expectProblem(await patch(block, { cidr: '10.0.0.0/23' }), 'block_overlaps', facts)
@@ -362,13 +363,16 @@ describe('inserting a parent above blocks', () => {
   })
 
   test('in one network; a parent in a network takes only blocks of that network', async () => {
-    const block = await api.createBlock('10.0.0.0/24', { network_id: 'net-1' })
-    const wish = { scope_id: 'public', network_id: 'net-2' }
+    const block = await api.createBlock('10.0.0.0/24', { network_id: networks[0] })
+    const wish = { scope_id: 'public', network_id: networks[1] }
     expectProblem(await adopt('10.0.0.0/16', wish), 'block_network_differs', { status: 409 })
-    const parent = expectStatus(201, await adopt('10.0.0.0/16', { ...wish, network_id: 'net-1' }))
+    const parent = expectStatus(
+      201,
+      await adopt('10.0.0.0/16', { ...wish, network_id: networks[0] }),
+    )
     expect((await api.get(`/v2/blocks/${block.id}`)).body.parent_id).toBe(parent.id)
     const { body: scope } = await api.post('/v2/address-scopes', { project_id: 'red', name: 'lab' })
-    const elsewhere = { scope_id: scope.id, cidr: '10.0.1.0/24', network_id: 'net-1' }
+    const elsewhere = { scope_id: scope.id, cidr: '10.0.1.0/24', network_id: networks[0] }
     expectProblem(await api.post('/v2/blocks', elsewhere), 'block_overlaps_in_network')
   })
 })

@@ -1,14 +1,15 @@
-import { describe, expect, test } from 'vitest'
-import { expectProblem, useApi } from '../helpers/api.ts'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { expectProblem, networks, useApi } from '../helpers/api.ts'
 
 const api = useApi()
+beforeEach(() => api.createNetworks())
 const cidrsOf = (blocks: readonly { cidr: string }[]) => blocks.map(({ cidr }) => cidr)
 const create = (cidr: string, more: object = {}) =>
   api.post('/v2/blocks', { scope_id: 'public', cidr, ...more })
 
 describe('creating a block', () => {
   test('answers with all its settings in canonical form, and where it is', async () => {
-    const settings = { network_id: 'net-1', project_id: 'red', name: 'web', tags: ['a'] }
+    const settings = { network_id: networks[0], project_id: 'red', name: 'web', tags: ['a'] }
     const { status, body, headers } = await create('2001:DB8:0::/64', {
       ...settings,
       gateway_ip: '2001:db8:0:0::0001',
@@ -72,15 +73,15 @@ describe('creating a block', () => {
 
   test('the top blocks of a network never overlap, whatever their scopes (I2)', async () => {
     const { body: scope } = await api.post('/v2/address-scopes', { project_id: 'red', name: 'lab' })
-    const block = await api.createBlock('10.0.0.0/8', { network_id: 'net-1' })
-    const there = { scope_id: scope.id, network_id: 'net-1' }
+    const block = await api.createBlock('10.0.0.0/8', { network_id: networks[0] })
+    const there = { scope_id: scope.id, network_id: networks[0] }
     const refused = await create('10.1.0.0/16', there)
     expectProblem(refused, 'block_overlaps_in_network', {
       status: 409,
       conflicts: [{ type: 'block', id: block.id, address: '10.0.0.0/8' }],
     })
     await api.createBlock('11.0.0.0/8', there)
-    await api.createBlock('10.1.0.0/16', { ...there, network_id: 'net-2' })
+    await api.createBlock('10.1.0.0/16', { ...there, network_id: networks[1] })
     await api.cut(block, { prefix_length: 9 })
   })
 
@@ -100,7 +101,7 @@ describe('creating a block', () => {
     )
     const wishes = Array.from({ length: 64 }, (_, n) => ({
       scope_id: scopes[n % 8]?.body.id,
-      network_id: 'net-1',
+      network_id: networks[0],
     }))
     const answers = await Promise.all(wishes.map(wish => create('10.0.0.0/24', wish)))
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, ...Array(63).fill(409)])
@@ -109,16 +110,19 @@ describe('creating a block', () => {
 
 describe('cutting children', () => {
   test('takes CIDRs inside the block, one or many, which inherit project and network', async () => {
-    const parent = await api.createBlock('10.0.0.0/8', { network_id: 'net-1', project_id: 'red' })
+    const parent = await api.createBlock('10.0.0.0/8', {
+      network_id: networks[0],
+      project_id: 'red',
+    })
     const request = { cidrs: ['10.1.0.0/16', '10.3.0.0/24'], name: 'rack', strategy: 'random' }
     const children = await api.cut(parent, request as { strategy: 'random' })
     expect(children).toMatchObject([
-      { cidr: '10.1.0.0/16', parent_id: parent.id, network_id: 'net-1', project_id: 'red' },
+      { cidr: '10.1.0.0/16', parent_id: parent.id, network_id: networks[0], project_id: 'red' },
       { cidr: '10.3.0.0/24', parent_id: parent.id, name: 'rack', strategy: 'random' },
     ])
     const other = await api.post(`/v2/blocks/${parent.id}/children`, {
       cidrs: ['10.5.0.0/16'],
-      network_id: 'net-2',
+      network_id: networks[1],
     })
     expectProblem(other, 'block_network_differs', { status: 409 })
   })

@@ -1,8 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import type { Block } from '../../src/resources/blocks/schema.ts'
-import { expectProblem, expectStatus, useApi } from '../helpers/api.ts'
+import { expectProblem, expectStatus, networks, useApi } from '../helpers/api.ts'
 
 const api = useApi()
+beforeEach(() => api.createNetworks())
 const list = async (query: string) =>
   expectStatus(200, await api.get(`/v2/blocks?sort=cidr&${query}`)).blocks.map(({ cidr }) => cidr)
 
@@ -10,7 +11,7 @@ describe('blocks are listed', () => {
   test('by each filter, and by several at once', async () => {
     const { body: scope } = await api.post('/v2/address-scopes', { project_id: 'red', name: 'lab' })
     const top = await api.createBlock('10.0.0.0/8', { project_id: 'blue' })
-    const web = { name: 'web', tags: ['x', 'y'], network_id: 'net-1', project_id: 'red' }
+    const web = { name: 'web', tags: ['x', 'y'], network_id: networks[0], project_id: 'red' }
     await api.cut(top, { cidrs: ['10.1.0.0/16'], ...web })
     await api.cut(top, { cidrs: ['10.2.0.0/16'], tags: ['x'] })
     await api.createBlock('2001:db8::/32')
@@ -20,7 +21,7 @@ describe('blocks are listed', () => {
       [`scope_id=${scope.id}`, ['10.1.0.0/16']],
       ['scope_id=public&parent_id=none', ['10.0.0.0/8', '2001:db8::/32']],
       [`parent_id=${top.id}`, ['10.1.0.0/16', '10.2.0.0/16']],
-      ['network_id=net-1', ['10.1.0.0/16']],
+      [`network_id=${networks[0]}`, ['10.1.0.0/16']],
       ['project_id=blue', ['10.0.0.0/8', '10.2.0.0/16']],
       ['name=web', ['10.1.0.0/16']],
       ['tag=x', ['10.1.0.0/16', '10.2.0.0/16']],

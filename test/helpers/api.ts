@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
 import { type AppOptions, buildApp } from '../../src/app.ts'
 import { audit } from '../../src/audit/store.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
+import { sql } from '../../src/db/sql.ts'
 import type { Conflict } from '../../src/errors.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
 import type { Allocation, AllocationRequest } from '../../src/resources/allocations/schema.ts'
@@ -101,6 +102,10 @@ export class Api {
     return expectStatus(201, await this.post('/v2/blocks', { ...place, cidr, ...settings }))
   }
 
+  async createNetworks(): Promise<void> {
+    for (const id of networks) await this.db.query(sql`insert into networks (id) values (${id})`)
+  }
+
   /** Cuts children from a block. */
   async cut(block: Block, request: ChildrenRequest): Promise<Block[]> {
     return expectStatus(201, await this.post(`/v2/blocks/${block.id}/children`, request)).blocks
@@ -158,6 +163,12 @@ export function expectStatus(status: number, answer: Answer): Body {
   if (answer.status !== status) throw new Error(`not ${status}: ${JSON.stringify(answer)}`)
   return answer.body
 }
+
+/** The networks that `api.createNetworks` makes. */
+export const networks = [
+  '00000000-0000-7000-8000-00000000000a',
+  '00000000-0000-7000-8000-00000000000b',
+] as const
 
 /** Expects a problem; `facts` may be any of its members. */
 export function expectProblem(answer: Answer, code: string, facts: object = {}): void {

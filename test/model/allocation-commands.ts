@@ -1,6 +1,5 @@
 import fc from 'fast-check'
 import { newId } from '../../src/ids.ts'
-import type { NewAllocations } from '../../src/resources/allocations/allocator-store.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import {
   type OwnerFilter,
@@ -62,7 +61,7 @@ export type Request = typeof request extends fc.Arbitrary<infer R> ? R : never
 export function toNewAllocations(
   { wish: wanted, block: _, ...owner }: Request,
   block: ModelBlock | undefined,
-): NewAllocations {
+): model.ModelRequest {
   const count = 'count' in wanted ? wanted.count : 1
   return {
     ...owner,
@@ -99,7 +98,7 @@ function placeOf(wanted: Wish, { prefix }: ModelBlock) {
 
 const allocate = command('allocate', request, async (parameters, state, { allocator }) => {
   const wanted = toNewAllocations(parameters, pickBlock(state, parameters.block))
-  const real = await outcomeOf(allocator.allocate(wanted))
+  const real = await outcomeOf(allocator.allocate(wanted).then(({ allocations }) => allocations))
   const expected = state.attempt(() => model.allocate(state, wanted, answerOf(real)))
   expectSame(real, expected, list)
 })

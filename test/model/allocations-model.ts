@@ -16,11 +16,14 @@ import {
 } from './space.ts'
 import { type ModelAllocation, type ModelBlock, Refusal, type State } from './state.ts'
 
+/** A request to a block. */
+export type ModelRequest = NewAllocations & { readonly block_id: string }
+
 /**
  * Allocates. The clock and the dice are not the model's: it takes the times from the `answer`, and
  * of a random strategy the addresses, after a look whether they could be had.
  */
-export function allocate(state: State, request: NewAllocations, answer: readonly Allocation[]) {
+export function allocate(state: State, request: ModelRequest, answer: readonly Allocation[]) {
   const block = state.findBlock(request.block_id)
   if (!state.isLeaf(block)) throw new Refusal('block_has_children')
   const offered = answer.map(({ address }) => readPrefix(address))
@@ -30,27 +33,29 @@ export function allocate(state: State, request: NewAllocations, answer: readonly
 }
 
 /** Takes over what was given, without a look whether it could be had. */
-export function begin(state: State, request: NewAllocations, answer: readonly Allocation[]) {
+export function begin(state: State, request: ModelRequest, answer: readonly Allocation[]) {
   const prefixes = answer.map(({ address }) => readPrefix(address))
   return start(state, request, { prefixes, times: answer.map(one => one.started_at) })
 }
 
+const lasting = { expires_at: null, ended_at: null, quarantined_until: null }
+
 type Started = { readonly prefixes: readonly Prefix[]; readonly times: readonly string[] }
 
-function start(state: State, request: NewAllocations, { prefixes, times }: Started) {
+function start(state: State, request: ModelRequest, { prefixes, times }: Started) {
   const { ids, block_id, project_id, owner_type, owner_id, name, tags } = request
   const { scope_id } = state.findBlock(block_id)
   const owner = { project_id, owner_type, owner_id, name, tags }
   const started = prefixes.map((prefix, index): ModelAllocation => {
     const [id, started_at] = [ids[index] ?? 'none', times[index] ?? 'never']
-    return { id, scope_id, block_id, prefix, ...owner, generation: 1, started_at, ended_at: null }
+    return { id, scope_id, block_id, prefix, ...owner, generation: 1, started_at, ...lasting }
   })
   state.allocations = [...state.allocations, ...started]
   for (const { id } of started) state.tell('allocation.created', [id])
   return started
 }
 
-type Choice = { block: ModelBlock; request: NewAllocations; offered: readonly Prefix[] }
+type Choice = { block: ModelBlock; request: ModelRequest; offered: readonly Prefix[] }
 
 function choose(state: State, { block, request, offered }: Choice): Prefix[] {
   const { address, fallback, prefix_length, contiguous, ids } = request

@@ -14,6 +14,7 @@ import {
   answerOf,
   command,
   expectSame,
+  networks,
   outcomeOf,
   type Place,
   pick,
@@ -41,7 +42,7 @@ const changeable = {
 const settings = fc.record({
   ...changeable,
   name: fc.constantFrom('', 'a', 'b'),
-  network_id: fc.option(fc.constantFrom('n1', 'n2'), { nil: undefined, freq: 2 }),
+  network_id: fc.option(fc.constantFrom(...networks), { nil: undefined, freq: 2 }),
   project_id: seldom(fc.constantFrom('p1', 'p2')),
 })
 type Values<A> = A extends fc.Arbitrary<infer V> ? V : never

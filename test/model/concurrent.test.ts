@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { OpenDatabase } from '../../src/db/database.ts'
-import type { NewAllocations } from '../../src/resources/allocations/allocator-store.ts'
+import type { NewAllocations, Taken } from '../../src/resources/allocations/allocator-store.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import { newDatabase } from '../helpers/databases.ts'
 import { request, toNewAllocations } from './allocation-commands.ts'
-import { allocate, begin } from './allocations-model.ts'
+import { allocate, begin, type ModelRequest } from './allocations-model.ts'
 import { create } from './block-commands.ts'
 import {
   eventsSince,
@@ -46,12 +46,14 @@ test('requests at once end as they could one after the other (I1, I11)', { timeo
       const toRequest = (one: (typeof requests)[number]) =>
         toNewAllocations(one, one.block === 0 ? undefined : pick(model.blocks, one.block))
       for (const wanted of earlier.map(toRequest)) {
-        const outcome = await outcomeOf(real.allocator.allocate(wanted))
+        const outcome = await outcomeOf(real.allocator.allocate(wanted).then(listOf))
         model.attempt(() => allocate(model, wanted, answerOf(outcome)))
       }
       const wanted = requests.map(toRequest)
       const free = new Map(model.blocks.map(block => [block.id, model.free(block)]))
-      const outcomes = await Promise.all(wanted.map(one => outcomeOf(real.allocator.allocate(one))))
+      const outcomes = await Promise.all(
+        wanted.map(one => outcomeOf(real.allocator.allocate(one).then(listOf))),
+      )
 
       for (const [index, one] of wanted.entries()) {
         const outcome = outcomes[index]
@@ -79,6 +81,8 @@ test('requests at once end as they could one after the other (I1, I11)', { timeo
   ),
 )
 
+const listOf = ({ allocations }: Taken) => allocations
+
 /** The answer is what was asked for, of space that was free; the audit sees what is given twice. */
 function expectGranted(
   { ids, address, fallback, prefix_length, contiguous }: NewAllocations,
@@ -103,12 +107,12 @@ function expectGranted(
 }
 
 /** Why a request cannot be served; what is kept back may also have been taken in the meantime. */
-function reasons(state: State, wanted: NewAllocations) {
+function reasons(state: State, wanted: ModelRequest) {
   const now = state.attempt(() => allocate(state, wanted, []))
   return 'code' in now && now.code === 'address_taken' ? [now, { code: 'address_excluded' }] : [now]
 }
 
-function expectLowest(state: State, wanted: NewAllocations, answer: readonly Allocation[]): void {
+function expectLowest(state: State, wanted: ModelRequest, answer: readonly Allocation[]): void {
   const block = state.findBlock(wanted.block_id)
   const isNext = wanted.address === null && wanted.prefix_length === null
   const [lowest] = state.free(block)

@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { expect } from 'vitest'
 import { audit } from '../../src/audit/store.ts'
 import { type Database, type OpenDatabase, rows } from '../../src/db/database.ts'
+import { sql } from '../../src/db/sql.ts'
 import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
 import { createAddressScope } from '../../src/resources/address-scopes/store.ts'
 import {
@@ -20,6 +21,7 @@ import { showFreeRanges } from './reading-commands.ts'
 import { readPrefix } from './space.ts'
 import { State } from './state.ts'
 import {
+  networks,
   type Real,
   showAllocation,
   showBlock,
@@ -67,6 +69,7 @@ export async function setUp(
 ) {
   await emptyDatabase(db)
   const own = await createAddressScope(db, { project_id: scopeProject, name: 'private' })
+  for (const id of networks) await db.query(sql`insert into networks (id) values (${id})`)
   const start = await newestEvent(db)
   const model = new State([publicScopeId, own.id])
   const allocator = createAllocator(db, { ...options, waiting_max: 1000 })

@@ -42,7 +42,9 @@ export type ModelAllocation = {
   readonly tags: readonly string[]
   readonly generation: number
   readonly started_at: string
+  readonly expires_at: string | null
   readonly ended_at: string | null
+  readonly quarantined_until: string | null
 }
 
 /** Changes of one transaction; those of a release may be told in any order. */

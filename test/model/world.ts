@@ -74,7 +74,7 @@ export const showBlock = (block: Block) => ({
   name: block.name,
   gateway: block.gateway_ip === null ? null : showPrefix(readPrefix(block.gateway_ip)),
   allocate_network_address: block.allocate_network_address,
-  strategy: block.strategy,
+  strategy: block.strategy ?? 'sequential',
   generation: block.generation,
 })
 
@@ -94,6 +94,12 @@ export const showModelAllocation = ({ prefix, ...allocation }: ModelAllocation) 
   ...allocation,
   address: showPrefix(prefix),
 })
+
+/** The networks that there are in every run. */
+export const networks = [
+  '00000000-0000-7000-8000-00000000000a',
+  '00000000-0000-7000-8000-00000000000b',
+] as const
 
 // How parameters name things that exist only when the command runs.
 

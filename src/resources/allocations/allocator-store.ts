@@ -6,31 +6,53 @@ import { AddressText, Id, Nullable, Time } from '../../schema.ts'
 import type { Allocation } from './schema.ts'
 import { type Release, releaseEach } from './store.ts'
 
-/** What is wanted of one block, and for whom. */
+/** What is wanted of a block or a network, and for whom. */
 export type NewAllocations = {
-  readonly block_id: string
-  /** The ids that the allocations will have, one for each. */
+  /** Take from this block, or from the subnets of this network. */
+  readonly block_id?: string | null
+  readonly network_id?: string | null
+  /** Of a network: one of each of these IP versions; fewer only if `partial`. */
+  readonly families?: readonly number[] | null
+  readonly partial?: boolean
+  readonly subnet_tags?: readonly string[]
+  /** The ids that the allocations will have: one for each, of a network for each of `families`. */
   readonly ids: readonly string[]
   /** This address or prefix; with `fallback`, or else the next free address. */
   readonly address: string | null
   readonly fallback: boolean
+  /** Where addresses are generated: the first of these that is free. */
+  readonly candidates?: readonly string[] | null
   /** A free prefix of this length; if `contiguous`, only its first addresses, one by one. */
   readonly prefix_length: number | null
   readonly contiguous: boolean
+  readonly purpose?: string | null
+  /** What the owner has there already is the answer. */
+  readonly one_per_owner?: boolean
+  /** A hold that lapses after so long. */
+  readonly lifetime_seconds?: number | null
   readonly project_id: string
   readonly owner_type: string | null
   readonly owner_id: string | null
   readonly name: string
   readonly tags: readonly string[]
+  readonly caller?: string
+  readonly idempotency_key?: string
+  /** SHA-256 of the request, in hexadecimal. */
+  readonly fingerprint?: string
 }
+
+/** What became of a request, and whether it is what the same key was answered before. */
+export type Taken = { readonly allocations: Allocation[]; readonly replayed: boolean }
 
 /** Allocates and releases for many callers at once. */
 export type Allocator = {
   /**
    * @throws {IpamError} `block_not_found`, `block_has_children`, `block_full`, `no_free_prefix`,
-   * `address_taken`, `address_excluded`, `address_outside_block`, `overloaded`
+   * `address_taken`, `address_excluded`, `address_quarantined`, `address_outside_block`,
+   * `network_not_found`, `no_subnet`, `network_full`, `generator_needs_input`, `quota_exceeded`,
+   * `idempotency_key_reused`, `overloaded`
    */
-  allocate(request: NewAllocations): Promise<Allocation[]>
+  allocate(request: NewAllocations): Promise<Taken>
   /** @throws {IpamError} `allocation_not_found`, `generation_mismatch`, `overloaded` */
   release(request: Release): Promise<Allocation>
 }
@@ -48,11 +70,11 @@ export type AllocatorOptions = {
 export function createAllocator(db: Database, options: AllocatorOptions): Allocator {
   const { lanes, batch_max: batch_weight_max, waiting_max } = options
   const limits = { lanes, batch_weight_max, waiting_max }
-  const allocate = coalesce<NewAllocations, Allocation[] | IpamError>({
+  const allocate = coalesce<NewAllocations, Taken | IpamError | 'again'>({
     ...limits,
     run: batch => retryLost(() => allocateEach(db, batch)),
     weigh: ({ ids }) => ids.length,
-    lane: ({ block_id }) => block_id,
+    lane: ({ block_id, network_id }) => block_id ?? network_id ?? '',
   })
   const release = coalesce<Release, Allocation | IpamError>({
     ...limits,
@@ -61,9 +83,23 @@ export function createAllocator(db: Database, options: AllocatorOptions): Alloca
     lane: () => '',
   })
   return {
-    allocate: async request => orThrow(await allocate(request)),
+    allocate: request => untilDone(() => allocate(request)),
     release: async request => orThrow(await release(request)),
   }
+}
+
+const attemptsMax = 20
+
+/**
+ * Asks again, a bounded number of times, for what could not be decided beside its neighbours: two
+ * requests of one owner or one key in a batch, or a network whose subnets filled up meanwhile.
+ */
+async function untilDone<T>(attempt: () => Promise<T | IpamError | 'again'>): Promise<T> {
+  for (let n = 0; n < attemptsMax; n++) {
+    const outcome = await attempt()
+    if (outcome !== 'again') return orThrow(outcome)
+  }
+  throw new IpamError('overloaded')
 }
 
 function orThrow<T>(outcome: T | IpamError): T {
@@ -71,47 +107,71 @@ function orThrow<T>(outcome: T | IpamError): T {
   return outcome
 }
 
-const Taken = Type.Object({
+/** Allocates in a transaction of its own or the caller's, without sharing it. */
+export function allocateOnce(db: Database, request: NewAllocations): Promise<Taken> {
+  return untilDone(async () => (await allocateEach(db, [request]))[0] ?? 'again')
+}
+
+const Row = Type.Object({
   request: Type.Integer(),
   id: Nullable(Id),
+  block_id: Nullable(Id),
   scope_id: Nullable(Id),
   address: Nullable(AddressText),
   started_at: Nullable(Time),
-  error: Nullable(Type.String()),
+  expires_at: Nullable(Time),
+  refusal: Nullable(Type.String()),
+  detail: Nullable(Type.String()),
+  answer: Nullable(Type.Unsafe<Allocation | Allocation[]>({})),
 })
 
-async function allocateEach(
+/**
+ * Allocates for each request of a batch, in one transaction. What cannot be decided beside its
+ * neighbours is to be asked for again.
+ */
+export async function allocateEach(
   db: Database,
   batch: readonly NewAllocations[],
-): Promise<(Allocation[] | IpamError)[]> {
+): Promise<(Taken | IpamError | 'again')[]> {
   const numbered = batch.map((wanted, request) => ({ request, ...wanted }))
-  const found = await rows(db, Taken)`
-    select request, id, scope_id, address, started_at, error
+  const found = await rows(db, Row)`
+    select request, id, block_id, scope_id, address, started_at, expires_at, refusal, detail, answer
     from allocate_addresses(${JSON.stringify(numbered)})`
-  const outcomes = batch.map((): Allocation[] | IpamError | undefined => undefined)
+  const outcomes = batch.map((): Taken | IpamError | 'again' | undefined => undefined)
   for (const row of found) {
     const wanted = batch[row.request]
     const outcome = outcomes[row.request]
     if (!wanted) throw new Error(`an answer to request ${row.request}, of ${batch.length}`)
-    if (row.error !== null) outcomes[row.request] = refusal(row.error as ErrorCode, wanted)
-    else if (Array.isArray(outcome)) outcome.push(asAllocation(row, wanted))
-    else outcomes[row.request] = [asAllocation(row, wanted)]
+    if (row.refusal === 'again') outcomes[row.request] = 'again'
+    else if (row.refusal !== null) outcomes[row.request] = refusalOf(row, wanted)
+    else if (Array.isArray(row.answer)) {
+      outcomes[row.request] = { allocations: row.answer, replayed: true }
+    } else {
+      const one = row.answer ?? asAllocation(row, wanted)
+      if (typeof outcome === 'object' && 'allocations' in outcome) outcome.allocations.push(one)
+      else outcomes[row.request] = { allocations: [one], replayed: false }
+    }
   }
   // A block that appeared between two statements of the batch was not there when it was asked for.
   return outcomes.map((outcome, request) => {
     const wanted = batch[request] as NewAllocations
-    return outcome ?? refusal('block_not_found', wanted)
+    if (typeof outcome === 'object' && 'allocations' in outcome && wanted.network_id) {
+      outcome.allocations.sort((a, b) => versionOf(a) - versionOf(b))
+    }
+    return outcome ?? refusalOf({ refusal: 'block_not_found', detail: null }, wanted)
   })
 }
 
-function asAllocation(row: Static<typeof Taken>, wanted: NewAllocations): Allocation {
-  if (!row.id || !row.scope_id || !row.address || !row.started_at) {
+const versionOf = ({ address }: Allocation) => (address.includes(':') ? 6 : 4)
+
+function asAllocation(row: Static<typeof Row>, wanted: NewAllocations): Allocation {
+  if (!row.id || !row.block_id || !row.scope_id || !row.address || !row.started_at) {
     throw new Error('an allocation came back without its address')
   }
   return {
     id: row.id,
     scope_id: row.scope_id,
-    block_id: wanted.block_id,
+    block_id: row.block_id,
     address: row.address,
     project_id: wanted.project_id,
     owner_type: wanted.owner_type,
@@ -120,19 +180,31 @@ function asAllocation(row: Static<typeof Taken>, wanted: NewAllocations): Alloca
     tags: [...wanted.tags],
     generation: 1,
     started_at: row.started_at,
+    expires_at: row.expires_at,
     ended_at: null,
+    quarantined_until: null,
   }
 }
 
-function refusal(code: ErrorCode, { block_id, address, prefix_length, ids }: NewAllocations) {
+type Refused = Pick<Static<typeof Row>, 'refusal' | 'detail'>
+
+function refusalOf({ refusal, detail }: Refused, wanted: NewAllocations): IpamError {
+  const { block_id, network_id, address, prefix_length, ids } = wanted
+  const code = refusal as ErrorCode
+  const place = network_id ? `network ${network_id}` : `block ${block_id}`
   const what: Partial<Record<ErrorCode, string>> = {
     block_not_found: `There is no block ${block_id}.`,
     block_has_children: `Block ${block_id} has children, so it gives out no addresses.`,
     block_full: `Block ${block_id} has fewer than ${ids.length} free addresses.`,
     no_free_prefix: `Block ${block_id} has no free /${prefix_length}.`,
-    address_taken: `Somebody holds ${address}, or a part of it.`,
-    address_excluded: `${address} is, or holds, an address that the block keeps back.`,
-    address_outside_block: `${address} is not in block ${block_id}.`,
+    address_taken: `Somebody holds ${address ?? wanted.candidates?.[0]}, or a part of it.`,
+    address_outside_block: `${address} is not in ${place}.`,
+    network_not_found: `There is no network ${network_id}.`,
   }
-  return new IpamError(code, what[code], code.startsWith('address') ? { field: 'address' } : {})
+  if (code === 'block_not_found' && network_id && address) {
+    const text = `No subnet of network ${network_id} holds ${address}.`
+    return new IpamError('address_outside_block', text, { field: 'address' })
+  }
+  const text = detail ?? what[code]
+  return new IpamError(code, text, code.startsWith('address') ? { field: 'address' } : {})
 }

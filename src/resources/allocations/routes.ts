@@ -1,9 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import type { Database } from '../../db/database.ts'
+import { type Database, tryOut } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
-import { canonicalAddress, canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
-import { newId } from '../../ids.ts'
+import { canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
 import {
   changeProblems,
   Generation,
@@ -17,8 +16,9 @@ import {
   writeMarker,
 } from '../../schema.ts'
 import { scopeIdOf } from '../address-scopes/store.ts'
-import { getBlock } from '../blocks/store.ts'
-import type { Allocator, NewAllocations } from './allocator-store.ts'
+import { type Allocator, allocateOnce } from './allocator-store.ts'
+import { prepare } from './prepare-store.ts'
+import { readAllocated, readWanted } from './read-request.ts'
 import {
   Allocation,
   AllocationPatch,
@@ -49,13 +49,23 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
       schema: {
         operationId: 'createAllocations',
         summary:
-          'Allocate from a block: the next free address, a certain one, several, or a prefix',
+          'Allocate from a block or network: the next free address, a certain one, several, a prefix',
         tags,
         body: ref(AllocationRequest),
         response: {
+          200: Type.Object(
+            { allocations: Type.Array(ref(Allocation)), dry_run: Type.Literal(true) },
+            { description: 'What a dry run found. Nothing was taken, and nothing is promised.' },
+          ),
           201: Type.Object({ allocations: Type.Array(ref(Allocation)) }),
           ...changeProblems(
             'block_not_found',
+            'network_not_found',
+            'network_full',
+            'no_subnet',
+            'generator_needs_input',
+            'quota_exceeded',
+            'address_quarantined',
             'block_has_children',
             'block_full',
             'no_free_prefix',
@@ -68,13 +78,13 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
       },
     },
     async ({ body }, reply) => {
-      const wanted = readWanted(body)
-      if (wanted.contiguous) {
-        const { version } = await getBlock(db, wanted.block_id)
-        const bits = version === 4 ? 32 : 128
-        wanted.prefix_length = bits - Math.ceil(Math.log2(wanted.ids.length))
+      const wanted = await prepare(db, readWanted(body), body)
+      if (body.dry_run) {
+        const { allocations } = await tryOut(db, tx => allocateOnce(tx, wanted))
+        return reply.code(200).send({ allocations, dry_run: true })
       }
-      return reply.code(201).send({ allocations: await allocator.allocate(wanted) })
+      const { allocations } = await allocator.allocate(wanted)
+      return reply.code(201).send({ allocations })
     },
   )
 
@@ -104,7 +114,7 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         {
           ...filter,
           scope_id: scope_id && scopeIdOf(scope_id),
-          address: address && readAllocated(address),
+          address: address && readAllocated(address, 'address'),
           within: within && canonicalPrefix(within, 'within'),
           at: at && readTime(at, 'at'),
           held_from: held_from && readTime(held_from, 'held_from'),
@@ -204,41 +214,3 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
 }
 
 const sortShapes = { id: isId, address: isAddressOrCidr }
-
-type Wanted = { -readonly [K in keyof NewAllocations]: NewAllocations[K] }
-
-/** What a request wants; members that do not go together are refused. */
-function readWanted(body: AllocationRequest): Wanted {
-  const { address, fallback, count, contiguous, prefix_length } = body
-  const refuse = (field: string, rule: string): never => {
-    throw new IpamError('invalid_request', `${field}: ${rule}`, { field })
-  }
-  if (address !== undefined && count !== undefined) refuse('count', 'goes without an address')
-  if (prefix_length !== undefined && count !== undefined)
-    refuse('count', 'goes without prefix_length')
-  if (address !== undefined && prefix_length !== undefined) {
-    refuse('prefix_length', 'goes without an address; write the address as address/length')
-  }
-  if (fallback && address === undefined) refuse('fallback', 'goes with an address')
-  if (fallback && address?.includes('/')) refuse('fallback', 'goes with a single address')
-  if (contiguous && count === undefined) refuse('contiguous', 'goes with count')
-  return {
-    block_id: body.block_id.toLowerCase(),
-    ids: Array.from({ length: count ?? 1 }, newId),
-    address: address === undefined ? null : readAllocated(address),
-    fallback: fallback === 'next',
-    prefix_length: prefix_length ?? null,
-    contiguous: contiguous === true,
-    project_id: body.project_id,
-    owner_type: body.owner_type ?? null,
-    owner_id: body.owner_id ?? null,
-    name: body.name ?? '',
-    tags: body.tags ?? [],
-  }
-}
-
-/** An address, or a prefix; one of full length is the address. */
-function readAllocated(text: string): string {
-  if (!text.includes('/')) return canonicalAddress(text, 'address')
-  return canonicalPrefix(text, 'address').replace(/^([^:]+)\/32$|^(.+:.*)\/128$/, '$1$2')
-}

@@ -39,15 +39,47 @@ export const Allocation = closed(
     tags: Tags,
     generation: Generation,
     started_at: Time,
+    expires_at: Nullable(Time, {
+      description: 'Of a hold: when it lapses unless it is renewed or confirmed.',
+    }),
     ended_at: Nullable(Time),
+    quarantined_until: Nullable(Time, {
+      description: 'Until when the address waits for its last owner, who can `restore` it.',
+    }),
   },
   { $id: 'Allocation' },
 )
 export type Allocation = Static<typeof Allocation>
 
+const Lifetime = Type.Integer({
+  minimum: 1,
+  maximum: 31_536_000,
+  description: 'Seconds until it lapses, unless it is renewed or confirmed.',
+})
+
 export const AllocationRequest = closed(
   {
-    block_id: Id,
+    block_id: Type.Optional(Id),
+    network_id: Type.Optional(Id),
+    families: Type.Optional(
+      Type.Array(Type.Union([Type.Literal(4), Type.Literal(6)]), {
+        minItems: 1,
+        maxItems: 2,
+        uniqueItems: true,
+        description: 'Of a network: an address of each of these IP versions, or none at all.',
+      }),
+    ),
+    partial: Type.Optional(
+      Type.Boolean({ description: 'Take fewer `families` if some cannot be had.' }),
+    ),
+    subnet_tags: Type.Optional(Tags),
+    purpose: Type.Optional(
+      Type.String({
+        pattern: '^[a-z0-9_.-]{1,64}$',
+        description: 'What it is for: policies may keep ranges for a purpose.',
+        examples: ['load-balancer'],
+      }),
+    ),
     address: Type.Optional(AllocatedAddress),
     fallback: Type.Optional(
       oneOf(['next'], { description: 'If the address is not free, take the next one.' }),
@@ -65,11 +97,29 @@ export const AllocationRequest = closed(
         description: 'One free prefix of this length, delegated as a whole.',
       }),
     ),
+    mac_address: Type.Optional(
+      Type.String({
+        minLength: 12,
+        maxLength: 17,
+        description: 'What a policy may generate an IPv6 address from.',
+        examples: ['52:54:00:12:34:56'],
+      }),
+    ),
+    interface_id: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
+    lifetime_seconds: Type.Optional(Lifetime),
+    one_per_owner: Type.Optional(
+      Type.Boolean({
+        description: 'What the owner has there already is the answer: one per owner and block.',
+      }),
+    ),
     project_id: ProjectId,
     owner_type: Type.Optional(OwnerType),
     owner_id: Type.Optional(OwnerId),
     name: Type.Optional(Name),
     tags: Type.Optional(Tags),
+    dry_run: Type.Optional(
+      Type.Boolean({ description: 'Answer what would be taken now. It is no promise.' }),
+    ),
   },
   { $id: 'AllocationRequest' },
 )
@@ -125,7 +175,10 @@ export const AllocationQuery = closed({
   owner_id: Type.Optional(OwnerId),
   name: Type.Optional(Name),
   tag: TagsQuery,
-  state: oneOf(['current', 'ended', 'all'], { default: 'current' }),
+  state: oneOf(['current', 'held', 'ended', 'all'], {
+    default: 'current',
+    description: '`current` ones include holds; `held` are those not confirmed.',
+  }),
   at: Type.Optional(
     Type.String({
       minLength: 1,

@@ -8,9 +8,10 @@ import { Allocation, type AllocationPatch, type AllocationQuery } from './schema
 
 const columns = sql`
   id, scope_id, block_id, address, project_id, owner_type, owner_id, name, tags, generation,
-  started_at`
-const current = sql`select ${columns}, null::timestamptz as ended_at from allocations`
-const ended = sql`select ${columns}, ended_at from allocation_history`
+  started_at, expires_at`
+const present = sql`${columns}, null::timestamptz as ended_at, null::timestamptz as quarantined_until`
+const current = sql`select ${present} from allocations`
+const ended = sql`select ${columns}, ended_at, quarantined_until from allocation_history`
 
 const notFound = (id: string) =>
   new IpamError('allocation_not_found', `There is no allocation ${id}.`)
@@ -56,9 +57,11 @@ export function listAllocations(db: Database, filter: AllocationFilter, page: Al
   const currentConditions = [
     ...conditions,
     ...(filter.block_id ? [insideBlock(filter.block_id)] : []),
+    ...(state === 'held' ? [sql`expires_at is not null`] : []),
   ]
   const isOfTime = at !== undefined || held_from !== undefined || held_to !== undefined
-  const wants = (one: 'current' | 'ended') => isOfTime || state === 'all' || state === one
+  const wants = (one: 'current' | 'ended') =>
+    isOfTime || state === 'all' || (state === 'held' ? 'current' : state) === one
   const union = [
     ...(wants('current') ? branches(current, currentConditions, filter.address) : []),
     ...(wants('ended') ? branches(ended, endedConditions, filter.address) : []),
@@ -126,7 +129,7 @@ export function updateAllocation(
     const { name, tags } = { ...before, ...patch }
     const [data] = await rows(tx, Allocation)`
       update allocations set name = ${name}, tags = ${tags}, generation = generation + 1
-      where id = ${id} returning ${columns}, null::timestamptz as ended_at`
+      where id = ${id} returning ${present}`
     if (!data) throw notFound(id)
     const { project_id } = data
     await appendEvents(tx, [{ type: 'allocation.updated', object_id: id, project_id, data }])

@@ -5,8 +5,12 @@ import { IpamError } from '../../errors.ts'
 import { newId } from '../../ids.ts'
 import { formatPrefix, type Prefix, prefixContains, prefixRange } from '../../ip/prefix.ts'
 import { freeRanges } from '../../ip/range.ts'
+import { Id } from '../../schema.ts'
 import { lockAddressScope } from '../address-scopes/store.ts'
 import { appendEvents } from '../events/store.ts'
+import { applyRules, applyRulesTo } from '../policies/apply-store.ts'
+import { childRefusal } from '../policies/rules.ts'
+import { holdPolicy, resolveForChildren } from '../policies/rules-store.ts'
 import { prefixOf } from './rules.ts'
 import { Block } from './schema.ts'
 import { allocationsIn, giveRange, resetSpace, takeFreeRange } from './space-store.ts'
@@ -32,6 +36,8 @@ export type BlockSettings = {
   readonly dns_nameservers?: readonly string[] | undefined
   readonly allocate_network_address?: boolean | undefined
   readonly strategy?: Block['strategy'] | undefined
+  readonly policy_id?: string | null | undefined
+  readonly priority?: number | undefined
 }
 
 /** The block to cut from, or the scope in which a block is to be the top. */
@@ -50,17 +56,27 @@ export type NewBlocks = {
  *
  * @throws {IpamError} `address_scope_not_found`, `block_not_found`, `block_overlaps`,
  * `block_overlaps_in_network`, `block_outside_parent`, `block_has_allocations`,
- * `block_network_differs`, `no_free_prefix`, `gateway_unusable`
+ * `block_network_differs`, `no_free_prefix`, `gateway_unusable`, `policy_not_found`,
+ * `network_not_found`, `prefix_length_refused`
  */
 export function createBlocks(db: Database, { wanted, ...request }: NewBlocks): Promise<Block[]> {
   return retryTransaction(db, async tx => {
+    await holdPolicy(tx, request.settings.policy_id)
+    await holdNetwork(tx, request.settings.network_id)
     const { scope, parent } = await openContainer(tx, request.container)
+    const rules = await resolveForChildren(tx, {
+      parent_id: parent?.id ?? null,
+      scope_id: scope.id,
+    })
     const project_id = request.settings.project_id ?? parent?.project_id ?? scope.project_id
     const settings = { ...request.settings, project_id: project_id ?? undefined }
     const place = { scope_id: scope.id, parent, adopt_children: request.adopt_children, settings }
     const created: Block[] = []
     const adopted: Block[] = []
     const create = async (prefix: Prefix) => {
+      const refusal = childRefusal(rules, { parent_id: parent?.id ?? null, prefix })
+      if (refusal)
+        throw new IpamError('prefix_length_refused', `${formatPrefix(prefix)}: ${refusal}.`)
       const { block, moved } = await createBlock(tx, prefix, place)
       created.push(block)
       adopted.push(...moved)
@@ -80,6 +96,18 @@ export function createBlocks(db: Database, { wanted, ...request }: NewBlocks): P
   })
 }
 
+/**
+ * Holds a network with its policy as they are until the transaction ends.
+ *
+ * @throws {IpamError} `network_not_found`
+ */
+async function holdNetwork(tx: Database, id: string | undefined): Promise<void> {
+  if (id === undefined) return
+  const [network] = await rows(tx, Type.Object({ id: Id }))`
+    select id from networks where id = ${id} for share`
+  if (!network) throw new IpamError('network_not_found', `There is no network ${id}.`)
+}
+
 async function openContainer(tx: Database, container: Container) {
   if ('scope_id' in container) {
     return { scope: await lockAddressScope(tx, container.scope_id), parent: null }
@@ -91,7 +119,7 @@ async function openContainer(tx: Database, container: Container) {
       const detail = `${parent.cidr} holds allocations, for instance ${conflicts[0]?.address}.`
       throw new IpamError('block_has_allocations', detail, { conflicts })
     }
-    await resetSpace(tx, parent, 'container')
+    await resetSpace(tx, parent)
   }
   return { scope, parent }
 }
@@ -167,19 +195,22 @@ async function createBlock(tx: Database, prefix: Prefix, place: Place) {
   const [block] = await rows(tx, Block)`
     insert into blocks (id, scope_id, parent_id, parent_cidr, cidr, network_id, is_network_top,
       project_id, name, description, tags, gateway_ip, dns_nameservers,
-      allocate_network_address, strategy)
+      allocate_network_address, own_strategy, policy_id, priority)
     values (${id}, ${scope_id}, ${parent?.id ?? null}, ${parent?.cidr ?? null}, ${cidr},
       ${network_id}, ${is_network_top},
       ${settings.project_id ?? null}, ${settings.name ?? ''}, ${settings.description ?? ''},
       ${settings.tags ?? []}, ${gateway_ip}, ${settings.dns_nameservers ?? []},
-      ${allocate_network_address}, ${settings.strategy ?? 'sequential'})
+      ${allocate_network_address}, ${settings.strategy ?? null}, ${settings.policy_id ?? null},
+      ${settings.priority ?? 0})
     returning ${blockColumns}`
   if (!block) throw new Error('a block that was inserted did not come back')
   if (adopted.length === 0) {
-    await resetSpace(tx, block, 'leaf')
+    await resetSpace(tx, block)
+    await applyRulesTo(tx, id)
     return { block, moved: [] }
   }
   for (const gap of gaps) await giveRange(tx, block, gap)
+  await applyRules(tx, { block_id: id })
   const moved = await rows(tx, Block)`
     select ${blockColumns} from blocks where parent_id = ${id} order by cidr`
   return { block, moved }

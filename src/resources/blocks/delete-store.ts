@@ -3,6 +3,7 @@ import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { prefixRange } from '../../ip/prefix.ts'
 import { appendEvents } from '../events/store.ts'
+import { applyRulesTo } from '../policies/apply-store.ts'
 import { prefixOf } from './rules.ts'
 import { Block } from './schema.ts'
 import { allocationsIn, giveRange, resetSpace } from './space-store.ts'
@@ -34,7 +35,10 @@ export function deleteBlock(db: Database, id: string): Promise<void> {
     await tx.query(sql`delete from blocks where id = ${id}`)
     if (parent) {
       await giveRange(tx, parent, prefixRange(prefixOf(block)))
-      if (!(await isContainer(tx, parent.id))) await resetSpace(tx, parent, 'leaf')
+      if (!(await isContainer(tx, parent.id))) {
+        await resetSpace(tx, parent)
+        await applyRulesTo(tx, parent.id)
+      }
     }
     await appendEvents(tx, eventsOf('block.deleted', [block]))
   })

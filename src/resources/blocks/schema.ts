@@ -18,8 +18,6 @@ import {
   Time,
 } from '../../schema.ts'
 
-const NetworkId = Type.String({ minLength: 1, maxLength: 255 })
-
 export const Strategy = oneOf(['sequential', 'random', 'least_recently_used'], {
   description:
     'Which free address comes next: the lowest, any, or the one that has been free for longest.',
@@ -34,7 +32,15 @@ const settings = {
   allocate_network_address: Type.Boolean({
     description: 'Whether the network address may be given out. The original Melange did.',
   }),
-  strategy: Strategy,
+  strategy: Nullable(Strategy, {
+    description: 'Of this block alone; null for what its policies say, else `sequential`.',
+  }),
+  policy_id: Nullable(Id, { description: 'Rules for this block and all below it.' }),
+  priority: Type.Integer({
+    minimum: -1_000_000,
+    maximum: 1_000_000,
+    description: 'Among the subnets of a network the lowest is tried first.',
+  }),
 }
 
 export const Block = closed(
@@ -44,7 +50,7 @@ export const Block = closed(
     parent_id: Nullable(Id),
     cidr: CidrText,
     version: Type.Union([Type.Literal(4), Type.Literal(6)]),
-    network_id: Nullable(NetworkId),
+    network_id: Nullable(Id),
     project_id: Nullable(ProjectId),
     ...settings,
     generation: Generation,
@@ -66,7 +72,7 @@ export const BlockRequest = closed(
       default: false,
       description: 'Put the block above the blocks that lie inside it.',
     }),
-    network_id: Type.Optional(NetworkId),
+    network_id: Type.Optional(Id),
     project_id: Type.Optional(ProjectId),
     ...optionalSettings,
   },
@@ -90,7 +96,7 @@ export const ChildrenRequest = closed(
       }),
     ),
     count: Type.Optional(Type.Integer({ minimum: 1, maximum: childrenMax })),
-    network_id: Type.Optional(NetworkId),
+    network_id: Type.Optional(Id),
     project_id: Type.Optional(ProjectId),
     ...childSettings,
   },
@@ -117,7 +123,7 @@ export const BlockQuery = closed({
       description: 'Children of this block; `none` for top-level blocks.',
     }),
   ),
-  network_id: Type.Optional(NetworkId),
+  network_id: Type.Optional(Id),
   project_id: Type.Optional(ProjectId),
   name: Type.Optional(Name),
   tag: TagsQuery,

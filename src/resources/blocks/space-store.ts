@@ -1,11 +1,9 @@
 import { Type } from 'typebox'
 import { type Database, rows } from '../../db/database.ts'
-import { type Sql, sql } from '../../db/sql.ts'
+import { sql } from '../../db/sql.ts'
 import type { Conflict } from '../../errors.ts'
 import { formatAddress } from '../../ip/address.ts'
-import { prefixRange } from '../../ip/prefix.ts'
-import { type Range, rangeSize } from '../../ip/range.ts'
-import { excludedRanges, freeRangesOfEmpty, prefixOf } from './rules.ts'
+import type { Range } from '../../ip/range.ts'
 import type { Block } from './schema.ts'
 
 // The free space of one block. The caller has locked the block.
@@ -32,45 +30,32 @@ export async function takeFreeRange(tx: Database, block: Block, range: Range): P
 export const lostSpace = ({ cidr }: Block) => new Error(`${cidr} has lost some of its free space`)
 
 /** Gives a range to the free space that was never used: where ages are kept, it comes first. */
-export function giveRange(tx: Database, block: Block, range: Range): Promise<void> {
-  return give(tx, block, { ...range, since: sql`'-infinity'` })
-}
-
-/** Gives a range to the free space that was in use until now: where ages are kept, it comes last. */
-export function giveUsedRange(tx: Database, block: Block, range: Range): Promise<void> {
-  const since = sql`(select changed_at from block_usage where block_id = ${block.id})`
-  return give(tx, block, { ...range, since })
-}
-
-async function give(tx: Database, block: Block, { since, ...range }: Range & { since: Sql }) {
+export async function giveRange(tx: Database, block: Block, range: Range): Promise<void> {
   const { first, last } = ends(block, range)
-  const age = block.strategy === 'least_recently_used' ? since : sql`null`
-  await tx.query(sql`select give_range(${block.id}, ${first}, ${last}, ${age})`)
-}
-
-/** Counts what a block keeps back. */
-export async function countExcluded(tx: Database, { id }: Block, excluded: readonly Range[]) {
-  const count = excluded.reduce((sum, range) => sum + rangeSize(range), 0n)
   await tx.query(sql`
-    update block_usage set excluded = ${String(count)} where block_id = ${id}`)
+    select give_range(b, ${first}, ${last}, age_of(b, '-infinity'))
+    from blocks b where b.id = ${block.id}`)
 }
 
-/**
- * Lays the free space of a block anew that has neither allocations nor children: all of it for a
- * `container`, which cuts children; less what is excluded for a `leaf`, which gives out addresses.
- */
-export async function resetSpace(tx: Database, block: Block, role: 'leaf' | 'container') {
-  const excluded = role === 'leaf' ? excludedRanges(block) : []
-  const free = role === 'leaf' ? freeRangesOfEmpty(block) : [prefixRange(prefixOf(block))]
-  await countExcluded(tx, block, excluded)
-  await tx.query(sql`delete from free_ranges where block_id = ${block.id}`)
-  for (const range of free) await giveRange(tx, block, range)
+/** Lays the free space of a block anew that has neither allocations nor children: all is free. */
+export async function resetSpace(tx: Database, { id }: Block): Promise<void> {
+  await tx.query(sql`select reset_space(${id})`)
 }
 
-const Holder = Type.Object({ id: Type.String(), address: Type.String() })
+/** Makes all free that a block keeps back; its rules are to be applied again. */
+export async function keepNothing(tx: Database, { id }: Block): Promise<void> {
+  await tx.query(sql`
+    select keep_ranges(${id}, '[]', null, (select changed_at from block_usage where block_id = ${id}))`)
+}
+
+const Holder = Type.Object({
+  type: Type.Union([Type.Literal('allocation'), Type.Literal('quarantine')]),
+  id: Type.String(),
+  address: Type.String(),
+})
 const holdersMax = 10
 
-/** Allocations of a block that lie in one of the ranges, a few of them, to name them. */
+/** Allocations and quarantined addresses of a block in one of the ranges, a few, to name them. */
 export async function allocationsIn(
   tx: Database,
   block: Block,
@@ -79,16 +64,21 @@ export async function allocationsIn(
   const found: Conflict[] = []
   for (const range of ranges) {
     const { first, last } = ends(block, range)
-    const holders = await rows(tx, Holder)`
-      select id, address from allocations
-      where scope_id = ${block.scope_id} and address between ${first} and ${last}
-        and block_id = ${block.id}
-      union
-      select id, address from allocations
-      where scope_id = ${block.scope_id} and is_prefix and address >>= ${first}::inet
-        and block_id = ${block.id}
-      order by address limit ${holdersMax}`
-    found.push(...holders.map(holder => ({ type: 'allocation' as const, ...holder })))
+    found.push(
+      ...(await rows(tx, Holder)`
+        select 'allocation' as type, id, address from allocations
+        where scope_id = ${block.scope_id} and address between ${first} and ${last}
+          and block_id = ${block.id}
+        union
+        select 'allocation', id, address from allocations
+        where scope_id = ${block.scope_id} and is_prefix and address >>= ${first}::inet
+          and block_id = ${block.id}
+        union
+        select 'quarantine', allocation_id, address from quarantine
+        where block_id = ${block.id} and first_of(address) <= ${last}::inet
+          and last_of(address) >= ${first}::inet
+        order by address limit ${holdersMax}`),
+    )
   }
   return found.slice(0, holdersMax)
 }

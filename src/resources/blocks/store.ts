@@ -11,8 +11,8 @@ import { Block, type BlockQuery, type blockSorts, Utilisation } from './schema.t
 
 export const blockColumns = sql`
   id, scope_id, parent_id, cidr, family(cidr) as version, network_id, project_id, name,
-  description, tags, gateway_ip, dns_nameservers, allocate_network_address, strategy, generation,
-  created_at, updated_at`
+  description, tags, gateway_ip, dns_nameservers, allocate_network_address,
+  own_strategy as strategy, policy_id, priority, generation, created_at, updated_at`
 
 /** @throws {IpamError} `block_not_found` */
 export async function getBlock(db: Database, id: string): Promise<Block> {
@@ -123,6 +123,7 @@ export async function listFreePrefixes(
 }
 
 const RangeRow = Type.Object({ first: AddressText, last: AddressText })
+const Strategy = Type.Object({ strategy: Type.String() })
 const toValue = (text: string) => parseAddress(text)?.value ?? 0n
 
 /**
@@ -141,8 +142,9 @@ async function* readFreeRanges(
   const { first: start, last: end } = prefixRange(prefixOf(block))
   const place = after === null ? null : parseAddress(after)
   if (place && place.version !== version) throw new IpamError('marker_invalid')
-  const isWanted =
-    block.strategy === 'least_recently_used' ? sql`` : sql`and largest_prefix <= ${length}`
+  const [rules] = await rows(db, Strategy)`select strategy from blocks where id = ${block.id}`
+  const keepsAges = rules?.strategy === 'least_recently_used'
+  const isWanted = keepsAges ? sql`` : sql`and largest_prefix <= ${length}`
 
   let next = place ? place.value + 1n : start
   let range: Range | null = null // Found, but what comes next may belong to it.

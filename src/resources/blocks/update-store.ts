@@ -1,18 +1,18 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
-import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { parseAddress } from '../../ip/address.ts'
 import { parsePrefix, prefixContains, prefixHolds, prefixRange } from '../../ip/prefix.ts'
 import { freeRanges, type Range } from '../../ip/range.ts'
 import { appendEvents } from '../events/store.ts'
+import { applyRules, applyRulesTo } from '../policies/apply-store.ts'
+import { holdPolicy } from '../policies/rules-store.ts'
 import { compareExtent, excludedRanges, prefixOf } from './rules.ts'
 import { Block, type BlockPatch } from './schema.ts'
 import {
   allocationsIn,
-  countExcluded,
   giveRange,
-  giveUsedRange,
+  keepNothing,
   lostSpace,
   takeFreeRange,
   takeRange,
@@ -34,10 +34,11 @@ import {
  * Changes a block; what would lose anything is refused.
  *
  * @throws {IpamError} `block_not_found`, `block_cannot_move`, `block_in_use`, `block_overlaps`,
- * `block_outside_parent`, `gateway_unusable`, `gateway_taken`
+ * `block_outside_parent`, `gateway_unusable`, `gateway_taken`, `policy_not_found`
  */
 export function updateBlock(db: Database, id: string, patch: BlockPatch): Promise<Block> {
   return retryTransaction(db, async tx => {
+    await holdPolicy(tx, patch.policy_id)
     const { block: before, parent, isContainer } = await lockBlock(tx, id)
     const after: Block = { ...before, ...patch }
     refuseGateway(after)
@@ -48,16 +49,15 @@ export function updateBlock(db: Database, id: string, patch: BlockPatch): Promis
     const [updated] = await rows(tx, Block)`
       update blocks set cidr = ${after.cidr}, name = ${after.name},
         description = ${after.description}, tags = ${after.tags}, gateway_ip = ${after.gateway_ip},
-        dns_nameservers = ${after.dns_nameservers}, strategy = ${after.strategy},
+        dns_nameservers = ${after.dns_nameservers}, own_strategy = ${after.strategy},
+        policy_id = ${after.policy_id}, priority = ${after.priority},
         allocate_network_address = ${after.allocate_network_address},
         generation = generation + 1, updated_at = clock_timestamp()
       where id = ${id} returning ${blockColumns}`
     if (!updated) throw new IpamError('block_not_found')
     // Only now: what a grown block keeps back may not have fitted into the old one.
-    if (!isContainer) await countExcluded(tx, after, excludedRanges(after))
-    if (before.strategy !== after.strategy) {
-      await tx.query(sql`select reset_ages(${id}, ${after.strategy === 'least_recently_used'})`)
-    }
+    if (before.policy_id !== after.policy_id) await applyRules(tx, { block_id: id })
+    else await applyRulesTo(tx, id)
     await appendEvents(tx, eventsOf('block.updated', [updated]))
     return updated
   })
@@ -85,23 +85,22 @@ function changedParts(before: Block, after: Block) {
 
 async function reshapeLeaf(tx: Database, change: Change): Promise<void> {
   const { before, after, added, removed } = change
-  const [kept, excluded] = [excludedRanges(before), excludedRanges(after)]
-  if (added.length + removed.length === 0 && isDeepStrictEqual(kept, excluded)) return
-  await countExcluded(tx, before, [])
-  for (const range of kept) await giveUsedRange(tx, before, range)
+  if (added.length + removed.length > 0) await keepNothing(tx, before)
   for (const range of added) await giveRange(tx, before, range)
   for (const range of removed) {
     if (await takeRange(tx, before, range)) continue
     refuseLoss(before.cidr, await allocationsIn(tx, before, removed))
     throw lostSpace(before)
   }
-  for (const range of excluded) {
-    if (await takeRange(tx, before, range)) continue
+  const kept = excludedRanges(before)
+  for (const range of excludedRanges(after)) {
+    if (kept.some(old => isDeepStrictEqual(old, range))) continue
     const conflicts = await allocationsIn(tx, before, [range])
-    if (conflicts.length === 0) throw lostSpace(before)
+    if (conflicts.length === 0) continue
     const ofGateway = conflicts.find(({ address }) => holdsAddress(address, after.gateway_ip))
-    const { address, id } = ofGateway ?? conflicts[0] ?? {}
-    const detail = `${address} is held by allocation ${id}.`
+    const { address, type, id } = ofGateway ?? conflicts[0] ?? {}
+    const holder = type === 'quarantine' ? 'in the quarantine of' : 'held by'
+    const detail = `${address} is ${holder} allocation ${id}.`
     throw new IpamError(ofGateway ? 'gateway_taken' : 'block_in_use', detail, { conflicts })
   }
 }
