@@ -142,8 +142,8 @@ declare
   pool text := pool_for(block, wish.purpose);
   candidate inet;
   prefix inet;
-  first inet;
-  last inet;
+  start inet;
+  stop inet;
 begin
   if wish.address is not null then
     prefix := wish.address;
@@ -173,16 +173,16 @@ begin
     refusal := 'no_free_prefix';
     return;
   end if;
-  first := first_of(prefix);
-  last := last_of(prefix);
+  start := first_of(prefix);
+  stop := last_of(prefix);
   if not prefix <<= block.cidr then
     refusal := 'address_outside_block';
   elsif wish.contiguous then
-    addresses := array(select first + n from generate_series(0, cardinality(wish.ids) - 1) n);
-    perform take_range(block.id, first, addresses[cardinality(addresses)]);
-  elsif first = last then
+    addresses := array(select start + n from generate_series(0, cardinality(wish.ids) - 1) n);
+    perform take_range(block.id, start, addresses[cardinality(addresses)]);
+  elsif start = stop then
     if block.excluded_octets is null or is_usable(block, prefix, wish.purpose) then
-      if take_range(block.id, first, last) then
+      if take_range(block.id, start, stop) then
         addresses := array[prefix];
       end if;
     end if;
@@ -191,13 +191,13 @@ begin
     end if;
   elsif block.excluded_octets is null or not exists (
     select from kept_ranges k
-    where k.block_id = block.id and k.last >= first and k.first <= last
+    where k.block_id = block.id and k.last >= start and k.first <= stop
       and k.purpose is distinct from wish.purpose
   ) then
-    if take_range(block.id, first, last) then
+    if take_range(block.id, start, stop) then
       addresses := array[prefix];
       update block_usage u
-      set excluded = u.excluded - count_octets(first, last, block.excluded_octets)
+      set excluded = u.excluded - count_octets(start, stop, block.excluded_octets)
       where u.block_id = block.id and block.excluded_octets <> '{}';
     elsif take_back(block, wish, prefix) then
       addresses := array[prefix];
