@@ -35,6 +35,16 @@ import {
 } from './resources/blocks/schema.ts'
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { policyRoutes } from './resources/policies/routes.ts'
+import {
+  EffectiveRules,
+  Policy,
+  PolicyPatch,
+  PolicyRequest,
+  PolicyRules,
+  PolicyRulesRequest,
+  RuleSource,
+} from './resources/policies/schema.ts'
 import { Problem } from './schema.ts'
 import { statusRoutes } from './status-routes.ts'
 
@@ -49,10 +59,17 @@ const sharedSchemas = [
   BlockPatch,
   BlockRequest,
   ChildrenRequest,
+  EffectiveRules,
   Event,
   FreeRange,
+  Policy,
+  PolicyPatch,
+  PolicyRequest,
+  PolicyRules,
+  PolicyRulesRequest,
   Problem,
   ReleaseRequest,
+  RuleSource,
   Utilisation,
 ]
 
@@ -134,6 +151,7 @@ export async function buildApp(options: AppOptions) {
     v2.addHook('onRequest', authenticate)
     await v2.register(addressScopeRoutes, { db })
     await v2.register(blockRoutes, { db })
+    await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(eventRoutes, { db, watch })
   })

@@ -62,7 +62,7 @@ export const errorCatalogue = {
   },
   address_scope_built_in: {
     status: 409,
-    title: 'The public address scope is built in and stays as it is',
+    title: 'The public address scope is built in: only its policy can change',
     advice: 'Create a private address scope for what is yours.',
   },
   block_overlaps: {
@@ -143,6 +143,16 @@ export const errorCatalogue = {
     status: 409,
     title: 'The block has not enough free addresses',
     advice: 'Release addresses, ask for fewer, or use another block.',
+  },
+  policy_name_taken: {
+    status: 409,
+    title: 'The project has a policy of this name',
+    advice: 'Choose another name.',
+  },
+  policy_in_use: {
+    status: 409,
+    title: 'The policy is attached to something',
+    advice: 'Attach another policy there, or none, first.',
   },
   prefix_length_refused: {
     status: 409,

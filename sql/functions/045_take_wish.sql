@@ -58,7 +58,7 @@ begin
     refusal := 'address_excluded';
     select * into kept from kept_ranges k
     where k.block_id = block.id and k.last >= first_of(wanted) and k.first <= last_of(wanted)
-      and k.purpose is distinct from wish.purpose
+      and (k.purpose is null or k.purpose is distinct from wish.purpose)
     order by k.last limit 1;
     if kept.block_id is null then
       detail := format('%s is excluded by %s.', host(wanted),
@@ -68,7 +68,7 @@ begin
         case when masklen(wanted) < masklen(kept.first) then wanted::text else host(wanted) end,
         kept.reason);
     else
-      detail := format('%s is kept for `%s` by %s.', host(wanted), kept.purpose, kept.reason);
+      detail := format('%s is kept back by %s.', host(wanted), kept.reason);
     end if;
   end if;
 end $$;
@@ -192,7 +192,7 @@ begin
   elsif block.excluded_octets is null or not exists (
     select from kept_ranges k
     where k.block_id = block.id and k.last >= start and k.first <= stop
-      and k.purpose is distinct from wish.purpose
+      and (k.purpose is null or k.purpose is distinct from wish.purpose)
   ) then
     if take_range(block.id, start, stop) then
       addresses := array[prefix];

@@ -24,7 +24,7 @@ describe('creating a block', () => {
       gateway_ip: '2001:db8::1',
       dns_nameservers: ['2001:db8::53', '192.0.2.53'],
       allocate_network_address: false,
-      strategy: 'sequential',
+      strategy: null,
       generation: 1,
     })
     expect(headers.location).toBe(`/v2/blocks/${body.id}`)

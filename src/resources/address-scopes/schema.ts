@@ -16,7 +16,12 @@ import {
 /** The id of the scope that exists from the start. */
 export const publicScopeId = '00000000-0000-0000-0000-000000000001'
 
-const settings = { name: Name, description: Description, tags: Tags }
+const settings = {
+  name: Name,
+  description: Description,
+  tags: Tags,
+  policy_id: Nullable(Id, { description: 'Rules for all blocks of the scope.' }),
+}
 
 export const AddressScope = closed(
   {
@@ -37,6 +42,7 @@ export const AddressScopeRequest = closed(
     name: Type.String({ minLength: 1, maxLength: 255 }),
     description: Type.Optional(Description),
     tags: Type.Optional(Tags),
+    policy_id: Type.Optional(Nullable(Id)),
   },
   { $id: 'AddressScopeRequest' },
 )

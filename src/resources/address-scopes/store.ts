@@ -5,6 +5,8 @@ import { IpamError } from '../../errors.ts'
 import { newId } from '../../ids.ts'
 import type { FilterOf } from '../../schema.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
+import { applyRules } from '../policies/apply-store.ts'
+import { holdPolicy } from '../policies/rules-store.ts'
 import {
   AddressScope,
   type AddressScopePatch,
@@ -14,7 +16,7 @@ import {
 } from './schema.ts'
 
 const columns = sql`
-  id, project_id, name, description, tags, generation, created_at, updated_at`
+  id, project_id, name, description, tags, policy_id, generation, created_at, updated_at`
 
 /** The id of a scope as requests name it: by its id, or `public`. */
 export const scopeIdOf = (name: string): string => (name === 'public' ? publicScopeId : name)
@@ -61,21 +63,34 @@ export function listAddressScopes(
 /** @throws {IpamError} `address_scope_name_taken` */
 export function createAddressScope(db: Database, request: AddressScopeRequest) {
   return changeScope(db, 'address_scope.created', async tx => {
-    const { project_id, name, description = '', tags = [] } = request
+    const { project_id, name, description = '', tags = [], policy_id = null } = request
+    await holdPolicy(tx, policy_id)
     return rows(tx, AddressScope)`
-      insert into address_scopes (id, project_id, name, description, tags)
-      values (${newId()}, ${project_id}, ${name}, ${description}, ${tags}) returning ${columns}`
+      insert into address_scopes (id, project_id, name, description, tags, policy_id)
+      values (${newId()}, ${project_id}, ${name}, ${description}, ${tags}, ${policy_id})
+      returning ${columns}`
   })
 }
 
-/** @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `address_scope_name_taken` */
+/**
+ * @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `policy_not_found`,
+ * `address_scope_name_taken`
+ */
 export function updateAddressScope(db: Database, id: string, patch: AddressScopePatch) {
   return changeScope(db, 'address_scope.updated', async tx => {
-    const { name, description, tags } = { ...(await lockPrivateScope(tx, id)), ...patch }
-    return rows(tx, AddressScope)`
+    await holdPolicy(tx, patch.policy_id)
+    const isBuiltIn = id === publicScopeId && Object.keys(patch).some(key => key !== 'policy_id')
+    if (isBuiltIn) throw new IpamError('address_scope_built_in')
+    const before = await lockAddressScope(tx, id)
+    const { name, description, tags, policy_id } = { ...before, ...patch }
+    const updated = await rows(tx, AddressScope)`
       update address_scopes set name = ${name}, description = ${description}, tags = ${tags},
-        generation = generation + 1, updated_at = clock_timestamp()
+        policy_id = ${policy_id}, generation = generation + 1, updated_at = clock_timestamp()
       where id = ${id} returning ${columns}`
+    // A name is part of the reasons that refusals give.
+    const isFelt = policy_id !== before.policy_id || (policy_id && name !== before.name)
+    if (isFelt) await applyRules(tx, { scope_id: id })
+    return updated
   })
 }
 

@@ -10,6 +10,12 @@ const columns = sql`
   id, scope_id, block_id, address, project_id, owner_type, owner_id, name, tags, generation,
   started_at, expires_at`
 const present = sql`${columns}, null::timestamptz as ended_at, null::timestamptz as quarantined_until`
+
+/** The columns of a current allocation, where its table has this name in a join. */
+export const presentOf = (a: Sql): Sql => sql`
+  ${a}.id, ${a}.scope_id, ${a}.block_id, ${a}.address, ${a}.project_id, ${a}.owner_type,
+  ${a}.owner_id, ${a}.name, ${a}.tags, ${a}.generation, ${a}.started_at, ${a}.expires_at,
+  null::timestamptz as ended_at, null::timestamptz as quarantined_until`
 const current = sql`select ${present} from allocations`
 const ended = sql`select ${columns}, ended_at, quarantined_until from allocation_history`
 

@@ -57,6 +57,9 @@ const placeProblems = [
   'block_has_allocations',
   'block_network_differs',
   'cidr_has_host_bits',
+  'network_not_found',
+  'policy_not_found',
+  'prefix_length_refused',
 ] as const
 
 /** /v2/blocks: CIDRs of a scope, in a tree. */
@@ -185,6 +188,7 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
             'gateway_unusable',
             'gateway_taken',
             'cidr_has_host_bits',
+            'policy_not_found',
           ),
         },
       },

@@ -8,12 +8,21 @@ export const eventTypes = [
   'address_scope.created',
   'address_scope.updated',
   'address_scope.deleted',
+  'policy.created',
+  'policy.updated',
+  'policy.deleted',
+  'network.created',
+  'network.updated',
+  'network.deleted',
   'block.created',
   'block.updated',
   'block.deleted',
   'allocation.created',
   'allocation.updated',
+  'allocation.renewed',
+  'allocation.confirmed',
   'allocation.released',
+  'allocation.expired',
 ] as const
 
 export type EventType = (typeof eventTypes)[number]

@@ -39,8 +39,8 @@ export async function scopesOf(tx: Database, reach: Reach): Promise<string[]> {
   return found.map(({ scope_id }) => scope_id)
 }
 
-/** Blocks on which the rules are, and all below them. */
-function reached(reach: Reach): Sql {
+/** Blocks `b` on which the rules are, and all below them. */
+export function reached(reach: Reach): Sql {
   if ('scope_id' in reach) return sql`b.scope_id = ${reach.scope_id}`
   const [tops, scopes] =
     'block_id' in reach
