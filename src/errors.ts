@@ -10,6 +10,11 @@ export const errorCatalogue = {
     title: 'The CIDR has bits set to the right of its prefix length',
     advice: 'Use the network that `suggestion` names, or a longer prefix length.',
   },
+  network_not_found: {
+    status: 404,
+    title: 'Network not found',
+    advice: 'List the networks, or create it first.',
+  },
   marker_invalid: {
     status: 400,
     title: 'The marker is not one that this list gave',
@@ -40,6 +45,11 @@ export const errorCatalogue = {
     title: 'Allocation not found',
     advice: 'Look it up by address or owner; ended allocations are found with `state=all`.',
   },
+  policy_not_found: {
+    status: 404,
+    title: 'Policy not found',
+    advice: 'List the policies; it may have been deleted.',
+  },
   address_scope_name_taken: {
     status: 409,
     title: 'The project has an address scope of this name',
@@ -54,6 +64,16 @@ export const errorCatalogue = {
     status: 409,
     title: 'The public address scope is built in and stays as it is',
     advice: 'Create a private address scope for what is yours.',
+  },
+  network_exists: {
+    status: 409,
+    title: 'There is a network of this id',
+    advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
+  },
+  network_has_subnets: {
+    status: 409,
+    title: 'The network still has blocks',
+    advice: 'Delete the blocks that name it as `network_id` first.',
   },
   block_overlaps: {
     status: 409,

@@ -14,6 +14,7 @@ import type {
   Utilisation,
 } from '../../src/resources/blocks/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
+import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import { contractOf } from './contract.ts'
 import { emptyDatabase, newDatabase } from './databases.ts'
 
@@ -21,8 +22,11 @@ import { emptyDatabase, newDatabase } from './databases.ts'
 export type Body = Block &
   Allocation &
   AddressScope &
+  Network &
+  NetworkUtilisation &
   Utilisation & {
     address_scopes: AddressScope[]
+    networks: Network[]
     blocks: Block[]
     allocations: Allocation[]
     free_ranges: { first: string; last: string; size: string }[]
@@ -137,7 +141,7 @@ export class Api {
   }
 
   /** The items of all pages of a list, read one after the other; `between` is done after each. */
-  async pages<K extends 'blocks' | 'allocations' | 'free_ranges' | 'free_prefixes'>(
+  async pages<K extends 'networks' | 'blocks' | 'allocations' | 'free_ranges' | 'free_prefixes'>(
     key: K,
     url: string,
     between: () => Promise<unknown> = async () => undefined,
