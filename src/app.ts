@@ -35,6 +35,13 @@ import {
 } from './resources/blocks/schema.ts'
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { networkRoutes } from './resources/networks/routes.ts'
+import {
+  Network,
+  NetworkPatch,
+  NetworkRequest,
+  NetworkUtilisation,
+} from './resources/networks/schema.ts'
 import { policyRoutes } from './resources/policies/routes.ts'
 import {
   EffectiveRules,
@@ -67,6 +74,10 @@ const sharedSchemas = [
   PolicyRequest,
   PolicyRules,
   PolicyRulesRequest,
+  Network,
+  NetworkPatch,
+  NetworkRequest,
+  NetworkUtilisation,
   Problem,
   ReleaseRequest,
   RuleSource,
@@ -150,6 +161,7 @@ export async function buildApp(options: AppOptions) {
   await app.register(async v2 => {
     v2.addHook('onRequest', authenticate)
     await v2.register(addressScopeRoutes, { db })
+    await v2.register(networkRoutes, { db })
     await v2.register(blockRoutes, { db })
     await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })

@@ -50,6 +50,11 @@ export const errorCatalogue = {
     title: 'Allocation not found',
     advice: 'Look it up by address or owner; ended allocations are found with `state=all`.',
   },
+  policy_not_found: {
+    status: 404,
+    title: 'Policy not found',
+    advice: 'List the policies; it may have been deleted.',
+  },
   address_scope_name_taken: {
     status: 409,
     title: 'The project has an address scope of this name',
@@ -64,6 +69,16 @@ export const errorCatalogue = {
     status: 409,
     title: 'The public address scope is built in: only its policy can change',
     advice: 'Create a private address scope for what is yours.',
+  },
+  network_exists: {
+    status: 409,
+    title: 'There is a network of this id',
+    advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
+  },
+  network_has_subnets: {
+    status: 409,
+    title: 'The network still has blocks',
+    advice: 'Delete the blocks that name it as `network_id` first.',
   },
   block_overlaps: {
     status: 409,
@@ -158,11 +173,6 @@ export const errorCatalogue = {
     status: 409,
     title: 'A policy does not allow blocks of this prefix length here',
     advice: 'Choose a prefix length that the policy in `detail` allows.',
-  },
-  policy_not_found: {
-    status: 404,
-    title: 'Policy not found',
-    advice: 'List the policies, or create it first.',
   },
   no_free_prefix: {
     status: 409,

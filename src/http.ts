@@ -86,7 +86,11 @@ function asIpamError(error: FastifyError): IpamError | null {
 /** Bodies are taken as sent; only what arrives as text (path, query, headers) is converted. */
 export function strictValidator(schemas: Parameters<BuildCompilerFromPool>[0]) {
   const compiler = (coerceTypes: false | 'array') =>
-    ajvCompiler()(schemas, { customOptions: { coerceTypes, removeAdditional: false } })
+    ajvCompiler()(schemas, {
+      customOptions: { coerceTypes, removeAdditional: false },
+      // The `urn:uuid:` that the usual format allows is nothing that PostgreSQL takes for a UUID.
+      onCreate: ajv => void ajv.addFormat('uuid', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i),
+    })
   const body = compiler(false)
   const text = compiler('array')
   return (route: RouteDefinition) => (route.httpPart === 'body' ? body : text)(route)

@@ -168,15 +168,18 @@ export const checks: Readonly<Record<string, Sql>> = {
     where e.type like 'allocation.%' and h.id is null
     group by e.object_id`,
 
-  // The last event of a block or an address scope shows it as it was before.
+  // The last event of what is deleted shows it as it was before. The ids of networks are chosen by
+  // callers, who may use them again.
   'I9 events out of order': sql`
     select object_id::text as subject, 'generation ' || generation || ' at event ' || seq as detail
     from (
       select object_id, type, seq, (data ->> 'generation')::int as generation,
-        lag((data ->> 'generation')::int) over w as before
-      from events window w as (partition by object_id order by seq)
+        lag((data ->> 'generation')::int) over w as before, lag(type) over w as type_before
+      from events window w as (partition by object_id, split_part(type, '.', 1) order by seq)
     ) sorted
-    where generation <> before + case when type like '%.deleted' then 0 else 1 end
+    where generation <> case
+        when type_before = 'network.deleted' then (type = 'network.created')::int
+        when type like '%.deleted' then before else before + 1 end
       or before is null and generation <> 1 and ${nothingRemoved}`,
 
   // Only while all events are kept, and of what is younger than the oldest of them.
@@ -188,6 +191,8 @@ export const checks: Readonly<Record<string, Sql>> = {
       select id, generation, created_at from blocks
       union all
       select id, generation, created_at from address_scopes where project_id is not null
+      union all
+      select id, generation, created_at from networks
     ) o
       left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
     where e.seq is null and ${nothingRemoved}

@@ -73,7 +73,7 @@ describe('what is not well formed is refused, with the member that is wrong', ()
     ['/v2/blocks/7', 'block_id'],
     ['/v2/allocations?address=10', 'address'],
     ['/v2/allocations?address=', 'address'],
-    ['/v2/allocations?state=held', 'state'],
+    ['/v2/allocations?state=lost', 'state'],
     ['/v2/address-scopes/private', 'scope_id'],
   ])('in %s', async (url, field) => {
     expectProblem(await api.get(url), 'invalid_request', { status: 400, field })

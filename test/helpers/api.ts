@@ -4,7 +4,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
 import { type AppOptions, buildApp } from '../../src/app.ts'
 import { audit } from '../../src/audit/store.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
-import { sql } from '../../src/db/sql.ts'
 import type { Conflict } from '../../src/errors.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
 import type { Allocation, AllocationRequest } from '../../src/resources/allocations/schema.ts'
@@ -15,6 +14,7 @@ import type {
   Utilisation,
 } from '../../src/resources/blocks/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
+import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import { contractOf } from './contract.ts'
 import { emptyDatabase, newDatabase } from './databases.ts'
 
@@ -22,8 +22,11 @@ import { emptyDatabase, newDatabase } from './databases.ts'
 export type Body = Block &
   Allocation &
   AddressScope &
+  Network &
+  NetworkUtilisation &
   Utilisation & {
     address_scopes: AddressScope[]
+    networks: Network[]
     blocks: Block[]
     allocations: Allocation[]
     free_ranges: { first: string; last: string; size: string }[]
@@ -103,7 +106,7 @@ export class Api {
   }
 
   async createNetworks(): Promise<void> {
-    for (const id of networks) await this.db.query(sql`insert into networks (id) values (${id})`)
+    for (const id of networks) expectStatus(201, await this.post('/v2/networks', { id }))
   }
 
   /** Cuts children from a block. */
@@ -142,7 +145,7 @@ export class Api {
   }
 
   /** The items of all pages of a list, read one after the other; `between` is done after each. */
-  async pages<K extends 'blocks' | 'allocations' | 'free_ranges' | 'free_prefixes'>(
+  async pages<K extends 'networks' | 'blocks' | 'allocations' | 'free_ranges' | 'free_prefixes'>(
     key: K,
     url: string,
     between: () => Promise<unknown> = async () => undefined,

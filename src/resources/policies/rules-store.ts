@@ -18,7 +18,8 @@ export async function holdPolicy(tx: Database, id: string | null | undefined): P
   if (!id) return
   const [policy] = await rows(tx, Type.Object({ id: Id }))`
     select id from policies where id = ${id} for share`
-  if (!policy) throw new IpamError('policy_not_found', `There is no policy ${id}.`)
+  if (!policy)
+    throw new IpamError('policy_not_found', `There is no policy ${id}.`, { field: 'policy_id' })
 }
 
 const Link = Type.Object({

@@ -99,6 +99,9 @@ export function updatePolicy(db: Database, id: string, patch: PolicyPatch): Prom
       where id = ${id} returning ${columns}`
     // A name is part of the reasons that refusals give.
     if (patch.rules || name !== before.name) {
+      // Who puts a block into a network holds the network.
+      await tx.query(sql`
+        select from networks where policy_id = ${id} order by id for no key update`)
       const scopes = await scopesOf(tx, { policy_id: id })
       for (const scope of scopes) await lockAddressScope(tx, scope)
       await applyRules(tx, { policy_id: id })
