@@ -63,6 +63,10 @@ begin
     if kept.block_id is null then
       detail := format('%s is excluded by %s.', host(wanted),
         replace(block.excluded_octets_reason, '{octet}', last_octet(wanted)::text));
+    elsif kept.reason not like 'policy %' then
+      detail := format('%s %s the %s of %s.', case when masklen(wanted) < masklen(kept.first)
+        then wanted::text else host(wanted) end, case when masklen(wanted) < masklen(kept.first)
+        then 'holds' else 'is' end, kept.reason, block.cidr);
     elsif kept.purpose is null then
       detail := format('%s is excluded by %s.',
         case when masklen(wanted) < masklen(kept.first) then wanted::text else host(wanted) end,
