@@ -16,25 +16,40 @@ export function prefixOf({ cidr }: { readonly cidr: string }): Prefix {
   return parsed.prefix
 }
 
+/** One address that a block keeps back by itself, and as what. */
+export type ReservedAddress = {
+  readonly value: bigint
+  readonly reason: 'network address' | 'broadcast address' | 'gateway'
+}
+
 /**
  * The addresses of a block without children that are not given out: network, broadcast and
  * gateway. IPv4 /31 and /32 have neither network nor broadcast address (RFC 3021). In IPv6 the
  * network address of an on-link subnet, /64 to /126, is the routers' anycast address (RFC 4291
  * §2.6.1, RFC 6164); shorter prefixes are there to be divided.
  */
-export function excludedRanges(block: BlockShape): Range[] {
+export function reservedAddresses(block: BlockShape): ReservedAddress[] {
   const prefix = prefixOf(block)
   const { first, last } = prefixRange(prefix)
   const hasNetworkAddress =
     prefix.version === 4 ? prefix.length <= 30 : prefix.length >= 64 && prefix.length <= 126
-  const excluded: Range[] = []
-  if (hasNetworkAddress && !block.allocate_network_address) excluded.push({ first, last: first })
-  if (hasNetworkAddress && prefix.version === 4) excluded.push({ first: last, last })
+  const reserved: ReservedAddress[] = []
+  if (hasNetworkAddress && !block.allocate_network_address) {
+    reserved.push({ value: first, reason: 'network address' })
+  }
+  if (hasNetworkAddress && prefix.version === 4) {
+    reserved.push({ value: last, reason: 'broadcast address' })
+  }
   const gateway = block.gateway_ip === null ? null : parseAddress(block.gateway_ip)
   if (gateway && prefixHolds(prefix, gateway)) {
-    excluded.push({ first: gateway.value, last: gateway.value })
+    reserved.push({ value: gateway.value, reason: 'gateway' })
   }
-  return mergeRanges(excluded)
+  return reserved
+}
+
+/** The same as ranges, lowest first. */
+export function excludedRanges(block: BlockShape): Range[] {
+  return mergeRanges(reservedAddresses(block).map(({ value }) => ({ first: value, last: value })))
 }
 
 /** The free space of a block that has neither children nor allocations. */
