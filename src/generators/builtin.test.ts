@@ -141,7 +141,7 @@ describe('stable_private', () => {
     [0xfdff_ffff_ffff_ffffn, true],
     [0xffff_ffff_ffff_ffffn, false],
   ])('interface identifier %d is reserved: %s', (interfaceId, expected) => {
-    expect(isReserved(interfaceId)).toBe(expected)
+    expect(isReserved(interfaceId, read('2001:db8::/64'))).toBe(expected)
   })
 
   test("never the routers' anycast address; a /127 has none", () => {

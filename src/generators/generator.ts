@@ -39,5 +39,5 @@ export function missingInputs({ needs }: Pick<AddressGenerator, 'needs'>, input:
  */
 export function addressOf(prefix: Prefix, interfaceId: bigint): bigint {
   const hostBits = addressBits(prefix.version) - prefix.length
-  return prefix.first | BigInt.asUintN(Math.min(hostBits, 64), interfaceId)
+  return prefix.first | BigInt.asUintN(hostBits, interfaceId)
 }

@@ -16,9 +16,15 @@ const reserved = [
   { first: 0xfdff_ffff_ffff_ff80n, last: 0xfdff_ffff_ffff_ffffn },
 ]
 
-/** Whether an interface identifier is reserved. */
-export function isReserved(interfaceId: bigint): boolean {
-  return reserved.some(({ first, last }) => first <= interfaceId && interfaceId <= last)
+/**
+ * Whether an interface identifier is reserved. Of those in prefixes longer than 64 bits only the
+ * routers' anycast address is, which a /127 has not (RFC 6164).
+ */
+export function isReserved(interfaceId: bigint, prefix: Prefix): boolean {
+  if (prefix.length <= 64) {
+    return reserved.some(({ first, last }) => first <= interfaceId && interfaceId <= last)
+  }
+  return prefix.length < 127 && addressOf(prefix, interfaceId) === prefix.first
 }
 
 /**
@@ -50,7 +56,5 @@ function candidate(
   const text = JSON.stringify([formatPrefix(prefix), interface_id, network_id, dadCounter])
   const random = createHmac('sha256', secret).update(text).digest()
   const interfaceId = random.readBigUInt64BE(random.length - 8) // The least significant bits.
-  const address = addressOf(prefix, interfaceId)
-  const isAnycast = prefix.length < 127 && address === prefix.first
-  return isAnycast || (prefix.length <= 64 && isReserved(interfaceId)) ? null : address
+  return isReserved(interfaceId, prefix) ? null : addressOf(prefix, interfaceId)
 }
