@@ -176,7 +176,7 @@ describe.each(Object.entries(builtinGenerators))('%s, like any generator', (name
     expect(generator.name).toBe(name)
   })
 
-  test('gives a bounded number of addresses of the prefix, each once, and the same ones again', () => {
+  test('gives a bounded number of addresses of the prefix, each once, and always the same', () => {
     fc.assert(
       fc.property(anInput, prefix, (input, prefix) => {
         const addresses = [...generator.candidates(input, prefix)]

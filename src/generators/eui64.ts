@@ -10,9 +10,9 @@ export function modifiedEui64(mac: bigint): bigint {
 }
 
 /**
- * The address that a host gives itself by stateless configuration (RFC 4862 §5.5.3), for prefixes of
- * 64 bits. This is also the `rfc2462_generator` of the original Melange, which defines the rest: the
- * identifier is cut to what a longer prefix leaves of it, in a shorter prefix the bits between
+ * The address that a host gives itself by stateless configuration (RFC 4862 §5.5.3), for prefixes
+ * of 64 bits. This is also the `rfc2462_generator` of the original Melange, which defines the rest:
+ * the identifier is cut to what a longer prefix leaves of it, in a shorter prefix the bits between
  * are zero, and if the address is taken the MAC after this one is tried.
  */
 export const eui64 = macBasedGenerator('eui64', (_, mac) => modifiedEui64(mac))

@@ -19,8 +19,8 @@ export type AddressGenerator = {
   readonly needs: readonly ('mac_address' | 'interface_id' | 'secret')[]
   /**
    * Addresses in an IPv6 prefix, best first, each once, and not more than `candidatesMax`. The same
-   * input always gives the same ones; whether they are free is for the caller to see. There are none
-   * in IPv4.
+   * input always gives the same ones; whether they are free is for the caller to see. There are
+   * none in IPv4.
    */
   candidates(input: GeneratorInput, prefix: Prefix): Iterable<bigint>
 }
@@ -34,8 +34,8 @@ export function missingInputs({ needs }: Pick<AddressGenerator, 'needs'>, input:
 }
 
 /**
- * The address of an interface identifier in a prefix. Identifiers have 64 bits (RFC 4291 §2.5.1): of
- * a shorter prefix this is an address of its first /64; for a longer one the lowest bits remain.
+ * The address of an interface identifier in a prefix. Identifiers have 64 bits (RFC 4291 §2.5.1):
+ * of a shorter prefix this is an address of its first /64; for a longer one the lowest bits remain.
  */
 export function addressOf(prefix: Prefix, interfaceId: bigint): bigint {
   const hostBits = addressBits(prefix.version) - prefix.length

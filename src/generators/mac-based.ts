@@ -3,9 +3,9 @@ import type { GeneratorInput } from './generator.ts'
 import { type AddressGenerator, addressOf, candidatesMax } from './generator.ts'
 
 /**
- * A generator that makes the interface identifier of the MAC. If the address is taken, then the next
- * MAC is tried and so on, as both generators of the original Melange do; after the last MAC comes
- * the first.
+ * A generator that makes the interface identifier of the MAC. If the address is taken, then the
+ * next MAC is tried and so on, as both generators of the original Melange do; after the last MAC
+ * comes the first.
  */
 export function macBasedGenerator(
   name: string,

@@ -125,12 +125,12 @@ function readNamed(text: string) {
 
 type Layer = { readonly range: KeptRange; readonly rank: number }
 
-/** Lays ranges over each other with the first of them on top; neighbours that say the same are one. */
+/** Lays ranges over each other, the first of them on top; neighbours that say the same are one. */
 function layRanges(ranges: readonly KeptRange[]): KeptRange[] {
   const ahead: Layer[] = ranges
     .map((range, rank) => ({ range, rank }))
     .sort((a, b) => (a.range.first > b.range.first ? -1 : 1))
-  const open: Layer[] = [] // What has begun, by rank; what has ended goes when it comes to be on top.
+  const open: Layer[] = [] // What has begun, by rank. What has ended goes once it is on top.
   const laid: KeptRange[] = []
   let at = -1n // Every address below is decided.
   for (;;) {
