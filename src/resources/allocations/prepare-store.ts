@@ -1,26 +1,90 @@
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { type Database, rows } from '../../db/database.ts'
+import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { builtinGenerators } from '../../generators/builtin.ts'
+import { missingInputs } from '../../generators/generator.ts'
+import { formatAddress } from '../../ip/address.ts'
+import { parseMac } from '../../ip/mac.ts'
+import { CidrText, Id, Nullable, oneOf } from '../../schema.ts'
+import { prefixOf } from '../blocks/rules.ts'
+import { resolveForBlocks } from '../policies/rules-store.ts'
 import type { NewAllocations } from './allocator-store.ts'
 import type { AllocationRequest } from './schema.ts'
 
-const Version = Type.Object({ version: Type.Union([Type.Literal(4), Type.Literal(6)]) })
-
 /**
  * Completes a request with what only a look at its block can tell: the length of the prefix that
- * holds contiguous addresses.
+ * holds contiguous addresses, and the addresses that a policy generates.
  *
- * @throws {IpamError} `block_not_found`
+ * @throws {IpamError} `block_not_found`, `invalid_request`
  */
 export async function prepare(
   db: Database,
   wanted: NewAllocations,
-  _body: AllocationRequest,
+  body: AllocationRequest,
 ): Promise<NewAllocations> {
-  if (!wanted.contiguous) return wanted
+  if (wanted.contiguous) return { ...wanted, prefix_length: await spanLength(db, wanted) }
+  const isPlain = wanted.address === null && wanted.prefix_length === null
+  if (isPlain && (body.mac_address !== undefined || body.interface_id !== undefined)) {
+    return { ...wanted, candidates: await generate(db, wanted, body) }
+  }
+  return wanted
+}
+
+const Version = Type.Object({ version: Type.Union([Type.Literal(4), Type.Literal(6)]) })
+
+async function spanLength(db: Database, { block_id, ids }: NewAllocations): Promise<number> {
   const [block] = await rows(db, Version)`
-    select family(cidr) as version from blocks where id = ${wanted.block_id}`
-  if (!block) throw new IpamError('block_not_found', `There is no block ${wanted.block_id}.`)
-  const bits = block.version === 4 ? 32 : 128
-  return { ...wanted, prefix_length: bits - Math.ceil(Math.log2(wanted.ids.length)) }
+    select family(cidr) as version from blocks where id = ${block_id}`
+  if (!block) throw new IpamError('block_not_found', `There is no block ${block_id}.`)
+  return (block.version === 4 ? 32 : 128) - Math.ceil(Math.log2(ids.length))
+}
+
+const Generated = Type.Object({
+  id: Id,
+  cidr: CidrText,
+  network_id: Nullable(Id),
+  ipv6_generator: oneOf(Object.keys(builtinGenerators) as (keyof typeof builtinGenerators)[]),
+})
+
+/** How many subnets of a network addresses are generated for. */
+const subnetsMax = 16
+
+/** What the policies of the block, or of the subnets, make of MAC and interface, best first. */
+async function generate(
+  db: Database,
+  wanted: NewAllocations,
+  { mac_address, interface_id, project_id }: AllocationRequest,
+): Promise<string[]> {
+  const mac = mac_address === undefined ? null : parseMac(mac_address)
+  if (mac_address !== undefined && mac === null) {
+    const detail = `mac_address: "${mac_address}" is not a MAC address such as 52:54:00:12:34:56`
+    throw new IpamError('invalid_request', detail, { field: 'mac_address' })
+  }
+  const place = wanted.block_id
+    ? sql`id = ${wanted.block_id}`
+    : sql`network_id = ${wanted.network_id}`
+  const blocks = await rows(db, Generated)`
+    select id, cidr, network_id, ipv6_generator from blocks
+    where ${place} and ipv6_generator is not null order by priority, cidr limit ${subnetsMax}`
+  const needSecrets = blocks.filter(block => block.ipv6_generator === 'stable_private')
+  const rules = await resolveForBlocks(
+    db,
+    needSecrets.map(({ id }) => id),
+  )
+  const addresses = blocks.flatMap((block: Static<typeof Generated>) => {
+    const generator = builtinGenerators[block.ipv6_generator]
+    const secret = rules.get(block.id)?.ipv6_generator?.value.secret ?? null
+    const { network_id } = block
+    const input = {
+      project_id,
+      mac_address: mac,
+      interface_id: interface_id ?? null,
+      network_id,
+      secret,
+    }
+    if (missingInputs(generator, input).length > 0) return []
+    return [...generator.candidates(input, prefixOf(block))]
+  })
+  return addresses.map(value => formatAddress({ version: 6, value }))
 }

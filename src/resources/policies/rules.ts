@@ -2,7 +2,7 @@ import { IpamError } from '../../errors.ts'
 import { canonicalAddress, canonicalPrefix } from '../../fields.ts'
 import { addressBits, parseAddress } from '../../ip/address.ts'
 import { type Prefix, parsePrefix, prefixRange } from '../../ip/prefix.ts'
-import { freeRanges, type Range } from '../../ip/range.ts'
+import type { Range } from '../../ip/range.ts'
 import { type BlockShape, prefixOf, reservedAddresses } from '../blocks/rules.ts'
 import {
   type EffectiveRules,
@@ -87,7 +87,7 @@ export function keptRanges(
       for (const { range } of namedRanges(prefix, named)) kept.push({ ...range, purpose, reason })
     }
   }
-  return joinRanges(layRanges(kept))
+  return layRanges(kept)
 }
 
 /** The ranges of a block that a policy names, as far as they are in it, and how it names them. */
@@ -123,42 +123,46 @@ function readNamed(text: string) {
   return { version: address.version, range: { first: address.value, last: address.value } }
 }
 
-/**
- * Lays ranges over each other with the first of them on top, by halves, so that a thousand of them
- * that overlap in any way cost little more than sorting them.
- */
-function layRanges(ranges: readonly KeptRange[]): readonly KeptRange[] {
-  if (ranges.length < 2) return ranges
-  const half = ranges.length >> 1
-  return overlay(layRanges(ranges.slice(0, half)), layRanges(ranges.slice(half)))
+type Layer = { readonly range: KeptRange; readonly rank: number }
+
+/** Lays ranges over each other, the first of them on top; neighbours that say the same are one. */
+function layRanges(ranges: readonly KeptRange[]): KeptRange[] {
+  const ahead: Layer[] = ranges
+    .map((range, rank) => ({ range, rank }))
+    .sort((a, b) => (a.range.first > b.range.first ? -1 : 1))
+  const open: Layer[] = [] // What has begun, by rank. What has ended goes once it is on top.
+  const laid: KeptRange[] = []
+  let at = -1n // Every address below is decided.
+  for (;;) {
+    for (let next = ahead.at(-1); next && next.range.first <= at; next = ahead.at(-1)) {
+      ahead.pop()
+      addLayer(open, next)
+    }
+    while (open[0] && open[0].range.last < at) open.shift()
+    const [top, next] = [open[0]?.range, ahead.at(-1)?.range]
+    if (!top && !next) return laid
+    if (top) {
+      const last = next && next.first <= top.last ? next.first - 1n : top.last
+      joinRange(laid, { ...top, first: at, last })
+      at = last + 1n
+    } else if (next) at = next.first
+  }
 }
 
-/** The ranges on top, and of those below what is still seen. Both are in order and disjoint. */
-function overlay(top: readonly KeptRange[], below: readonly KeptRange[]): readonly KeptRange[] {
-  const seen: KeptRange[] = []
-  let start = 0 // What is on top before this index ends below the range that is looked at.
-  for (const range of below) {
-    while ((top[start]?.last ?? range.first) < range.first) start++
-    let end = start // What is on top from this index begins above it.
-    while ((top[end]?.first ?? range.last + 1n) <= range.last) end++
-    for (const part of freeRanges(range, top.slice(start, end))) seen.push({ ...range, ...part })
-  }
-  return [...top, ...seen].sort((a, b) => (a.first < b.first ? -1 : 1))
+function addLayer(open: Layer[], layer: Layer): void {
+  const [top] = open
+  const isHidden = top && top.rank < layer.rank && layer.range.last <= top.range.last
+  if (!isHidden) open.splice(open.findLastIndex(({ rank }) => rank < layer.rank) + 1, 0, layer)
 }
 
-/** Neighbours that say the same become one. */
-function joinRanges(ranges: readonly KeptRange[]): KeptRange[] {
-  const joined: KeptRange[] = []
-  for (const range of ranges) {
-    const before = joined.at(-1)
-    const says = (other: KeptRange) =>
-      other.last + 1n === range.first &&
-      other.purpose === range.purpose &&
-      other.reason === range.reason
-    if (before && says(before)) joined[joined.length - 1] = { ...before, last: range.last }
-    else joined.push(range)
-  }
-  return joined
+function joinRange(laid: KeptRange[], range: KeptRange): void {
+  const before = laid.at(-1)
+  const isOne =
+    before?.last === range.first - 1n &&
+    before.purpose === range.purpose &&
+    before.reason === range.reason
+  if (isOne) laid[laid.length - 1] = { ...range, first: before.first }
+  else laid.push(range)
 }
 
 /** The last octets that a block does not give out, and why, with `{octet}` for the one meant. */
