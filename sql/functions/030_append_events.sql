@@ -41,18 +41,21 @@ language sql stable as $$
     'ended_at', iso_time(h.ended_at), 'quarantined_until', iso_time(h.quarantined_until))
 $$;
 
--- The event of each allocation that began, and of each that ended.
-create or replace function append_started(started allocations[]) returns void language sql as $$
+-- The event of each allocation that began, and of each that ended. The plans of PL/pgSQL are kept.
+create or replace function append_started(started allocations[]) returns void
+language plpgsql as $$
+begin
   insert into events (seq, type, object_id, project_id, owner_id, data)
   select nextval('event_seq'), 'allocation.created', a.id, a.project_id, a.owner_id,
     allocation_document(a)
-  from unnest(started) a
-$$;
+  from unnest(started) a;
+end $$;
 
-create or replace function append_ended(ids uuid[]) returns void language sql as $$
+create or replace function append_ended(ids uuid[]) returns void language plpgsql as $$
+begin
   insert into events (seq, type, object_id, project_id, owner_id, data)
   select nextval('event_seq'),
     case when h.expires_at <= h.ended_at then 'allocation.expired' else 'allocation.released' end,
     h.id, h.project_id, h.owner_id, allocation_document(h)
-  from allocation_history h where h.id = any (ids)
-$$;
+  from allocation_history h where h.id = any (ids);
+end $$;

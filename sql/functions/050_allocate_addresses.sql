@@ -218,6 +218,7 @@ declare
   has_networks boolean := false;
   is_plain boolean := true; -- All of them want any single addresses of a block, and no more.
   -- The blocks, each with what this batch has taken of it or promised.
+  subnets uuid[] := '{}'; -- Of the networks that requests name.
   locked uuid[] := '{}';
   locked_blocks blocks[] := '{}';
   times timestamptz[] := '{}';
@@ -274,16 +275,19 @@ begin
   end if;
   if has_networks then
     requests := array(select place_in_network(r) from unnest(requests) r);
+    subnets := array(
+      select s.id
+      from (
+        select distinct r.network_id, f as version, r.subnet_tags, r.purpose
+        from unnest(requests) r, unnest(r.families) f where r.block_id is null
+      ) r, unnest(subnets_in_order(r.network_id, r.version, r.subnet_tags, r.purpose))
+        with ordinality s (id, n)
+      where s.n <= subnets_max());
   end if;
 
   for usage in
     select * from lock_blocks(array(
-      select r.block_id from unnest(requests) r where r.block_id is not null
-      union
-      select s.id from unnest(requests) r, unnest(r.families) f,
-        unnest(subnets_in_order(r.network_id, f, r.subnet_tags, r.purpose))
-          with ordinality s (id, n)
-      where has_networks and r.block_id is null and s.n <= subnets_max()))
+      select distinct r.block_id from unnest(requests) r where r.block_id is not null) || subnets)
   loop
     continue when usage.in_children > 0;
     select * into block from blocks b where b.id = usage.block_id;
@@ -295,9 +299,12 @@ begin
     times := times || usage.changed_at;
     used := used || 0::numeric;
   end loop;
-  room := lock_quotas(
-    array(select r.project_id from unnest(requests) r, unnest(locked_blocks)),
-    array(select b.scope_id from unnest(requests), unnest(locked_blocks) b));
+  room := '{}';
+  if exists (select from quotas) then
+    room := lock_quotas(
+      array(select r.project_id from unnest(requests) r, unnest(locked_blocks)),
+      array(select b.scope_id from unnest(requests), unnest(locked_blocks) b));
+  end if;
 
   -- First what names an address, a prefix or an owner, and what rules make laborious.
   for place in 1..cardinality(locked) loop
