@@ -22,6 +22,8 @@ import {
   Allocation,
   AllocationPatch,
   AllocationRequest,
+  BulkOutcome,
+  BulkRequest,
   ReleaseRequest,
 } from './resources/allocations/schema.ts'
 import { blockRoutes } from './resources/blocks/routes.ts'
@@ -63,6 +65,8 @@ const sharedSchemas = [
   AllocationPatch,
   AllocationRequest,
   Block,
+  BulkOutcome,
+  BulkRequest,
   BlockPatch,
   BlockRequest,
   ChildrenRequest,

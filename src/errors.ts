@@ -290,6 +290,12 @@ export type ErrorFacts = {
   readonly suggestion?: string
   /** What is in the way; not more than a few of them. */
   readonly conflicts?: readonly Conflict[]
+  /** Of a request for many things: which of them were refused; not more than a few. */
+  readonly items?: readonly {
+    readonly index: number
+    readonly code: string
+    readonly detail: string
+  }[]
 }
 
 /** An expected failure. Anything else that is thrown is a bug, and becomes a 500. */

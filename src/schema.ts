@@ -48,6 +48,11 @@ export const Problem = closed(
         { description: 'What is in the way; a few of them.' },
       ),
     ),
+    items: Type.Optional(
+      Type.Array(closed({ index: Type.Integer(), code: Type.String(), detail: Type.String() }), {
+        description: 'Of a request for many things, those that were refused; a few of them.',
+      }),
+    ),
   },
   { $id: 'Problem' },
 )

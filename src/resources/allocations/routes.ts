@@ -1,13 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { type Database, tryOut } from '../../db/database.ts'
-import { IpamError } from '../../errors.ts'
-import { canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
+import { type Database, retryTransaction, tryOut } from '../../db/database.ts'
+import { IpamError, toProblem } from '../../errors.ts'
+import { canonicalAddress, canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
 import {
+  AddressText,
   changeProblems,
+  closed,
   Generation,
   Id,
   isId,
+  Nullable,
+  oneOf,
   pageOf,
   problems,
   readMarker,
@@ -16,7 +20,9 @@ import {
   writeMarker,
 } from '../../schema.ts'
 import { scopeIdOf } from '../address-scopes/store.ts'
-import { type Allocator, allocateOnce } from './allocator-store.ts'
+import { getBlock } from '../blocks/store.ts'
+import { type Allocator, allocateOnce, type NewAllocations } from './allocator-store.ts'
+import { addressStates, allocateMany, explainAddress } from './bulk-store.ts'
 import { prepare } from './prepare-store.ts'
 import { readAllocated, readWanted } from './read-request.ts'
 import {
@@ -24,6 +30,8 @@ import {
   AllocationPatch,
   AllocationQuery,
   AllocationRequest,
+  BulkOutcome,
+  BulkRequest,
   countMax,
   ReleaseRequest,
 } from './schema.ts'
@@ -32,11 +40,31 @@ import {
   listAllocations,
   releaseAll,
   releaseByOwner,
+  releaseEach,
   updateAllocation,
 } from './store.ts'
 
 const params = Type.Object({ allocation_id: Id })
 const tags = ['allocations']
+
+/** Why an allocation may be refused. */
+const refusals = [
+  'block_not_found',
+  'network_not_found',
+  'network_full',
+  'no_subnet',
+  'generator_needs_input',
+  'quota_exceeded',
+  'address_quarantined',
+  'block_has_children',
+  'block_full',
+  'no_free_prefix',
+  'address_taken',
+  'address_excluded',
+  'address_outside_block',
+  'cidr_has_host_bits',
+  'idempotency_key_reused',
+] as const
 
 /** /v2/allocations: who holds which address, and who held it. */
 export const allocationRoutes: FastifyPluginAsyncTypebox<{
@@ -58,22 +86,7 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
             { description: 'What a dry run found. Nothing was taken, and nothing is promised.' },
           ),
           201: Type.Object({ allocations: Type.Array(ref(Allocation)) }),
-          ...changeProblems(
-            'block_not_found',
-            'network_not_found',
-            'network_full',
-            'no_subnet',
-            'generator_needs_input',
-            'quota_exceeded',
-            'address_quarantined',
-            'block_has_children',
-            'block_full',
-            'no_free_prefix',
-            'address_taken',
-            'address_excluded',
-            'address_outside_block',
-            'cidr_has_host_bits',
-          ),
+          ...changeProblems(...refusals),
         },
       },
     },
@@ -85,6 +98,57 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
       }
       const { allocations } = await allocator.allocate(wanted)
       return reply.code(201).send({ allocations })
+    },
+  )
+
+  app.post(
+    '/v2/allocations/bulk',
+    {
+      schema: {
+        operationId: 'createAllocationsInBulk',
+        summary: 'Allocate for many requests at once: all or none, or each by itself',
+        tags,
+        body: ref(BulkRequest),
+        response: {
+          200: closed({
+            outcomes: Type.Array(ref(BulkOutcome), { description: 'In the order of the items.' }),
+            dry_run: Type.Optional(Type.Literal(true)),
+          }),
+          ...changeProblems(...refusals),
+        },
+      },
+    },
+    async ({ body: { items, on_error, dry_run } }) => {
+      const wanted = await readItems(db, items)
+      const work = (tx: Database) => allocateMany(tx, wanted, on_error)
+      const outcomes = (await (dry_run ? tryOut(db, work) : work(db))).map(asOutcome)
+      return { outcomes, ...(dry_run && { dry_run: true as const }) }
+    },
+  )
+
+  app.get(
+    '/v2/blocks/:block_id/addresses/:address',
+    {
+      schema: {
+        operationId: 'explainAddress',
+        summary: 'Say what an address of a block is at the moment, and which rule decides',
+        tags,
+        params: Type.Object({ block_id: Id, address: AddressText }),
+        response: {
+          200: closed({
+            address: AddressText,
+            state: oneOf(addressStates),
+            allocation_id: Nullable(Id, { description: 'Who has it, or had it last.' }),
+            purpose: Nullable(Type.String({ description: 'What alone it is given out for.' })),
+            detail: Nullable(Type.String()),
+          }),
+          ...problems('block_not_found'),
+        },
+      },
+    },
+    async ({ params: { block_id, address } }) => {
+      await getBlock(db, block_id)
+      return explainAddress(db, block_id, canonicalAddress(address, 'address'))
     },
   )
 
@@ -190,19 +254,28 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     {
       schema: {
         operationId: 'releaseAllocations',
-        summary: 'Release these allocations, or all that an owner holds; all or none',
+        summary:
+          'Release these allocations, or all that an owner holds; all or none, or each by itself',
         tags,
         body: ref(ReleaseRequest),
         response: {
-          200: Type.Object({ allocations: Type.Array(ref(Allocation)) }),
+          200: Type.Object({
+            allocations: Type.Array(ref(Allocation)),
+            outcomes: Type.Optional(
+              Type.Array(ref(BulkOutcome), { description: 'With `on_error: continue`.' }),
+            ),
+          }),
           ...changeProblems('allocation_not_found', 'generation_mismatch', 'too_many_allocations'),
         },
       },
     },
-    async ({ body: { allocations, ...owner } }) => {
+    async ({ body: { allocations, on_error = 'abort', ...owner } }) => {
       const byOwner = owner.owner_id !== undefined && owner.project_id !== undefined
       if (allocations && Object.keys(owner).length === 0) {
-        return { allocations: await releaseAll(db, allocations) }
+        if (on_error === 'abort') return { allocations: await releaseAll(db, allocations) }
+        const outcomes = await retryTransaction(db, tx => releaseEach(tx, allocations))
+        const released = outcomes.filter(one => !(one instanceof IpamError)) as Allocation[]
+        return { allocations: released, outcomes: outcomes.map(asOutcome) }
       }
       if (byOwner && !allocations) {
         return { allocations: await releaseByOwner(db, owner, countMax) }
@@ -211,6 +284,34 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
       throw new IpamError('invalid_request', detail, { field: 'allocations' })
     },
   )
+}
+
+/** Reads all items before any is done; the first that is wrong is named with its place. */
+async function readItems(db: Database, items: BulkRequest['items']): Promise<NewAllocations[]> {
+  const wanted: NewAllocations[] = []
+  for (const [index, item] of items.entries()) {
+    try {
+      wanted.push(await prepare(db, readWanted(item), item))
+    } catch (error) {
+      if (!(error instanceof IpamError)) throw error
+      const { code, message, facts } = error
+      const field = facts.field ? `items/${index}/${facts.field}` : `items/${index}`
+      throw new IpamError(code, `items/${index}: ${message}`, { ...facts, field })
+    }
+  }
+  const count = wanted.reduce((sum, { ids }) => sum + ids.length, 0)
+  if (count <= countMax) return wanted
+  const detail = `items: ask for ${count} addresses, more than ${countMax}`
+  throw new IpamError('invalid_request', detail, { field: 'items' })
+}
+
+function asOutcome(outcome: Allocation[] | Allocation | IpamError): BulkOutcome {
+  if (outcome instanceof IpamError) {
+    const problem = toProblem(outcome)
+    return { status: problem.status, problem: problem as BulkOutcome['problem'] & object }
+  }
+  if (Array.isArray(outcome)) return { status: 201, allocations: outcome }
+  return { status: 200, allocations: [outcome] }
 }
 
 const sortShapes = { id: isId, address: isAddressOrCidr }

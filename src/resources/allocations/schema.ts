@@ -7,7 +7,9 @@ import {
   Nullable,
   oneOf,
   PageQuery,
+  Problem,
   ProjectId,
+  ref,
   ScopeId,
   Tags,
   TagsQuery,
@@ -125,6 +127,36 @@ export const AllocationRequest = closed(
 )
 export type AllocationRequest = Static<typeof AllocationRequest>
 
+const OnError = oneOf(['abort', 'continue'], {
+  default: 'abort',
+  description: 'If an item is refused: undo all of it, or go on with the others.',
+})
+
+/** How many requests one call may hold. */
+export const itemsMax = 1000
+
+const { dry_run: _, ...itemProperties } = AllocationRequest.properties
+export const BulkRequest = closed(
+  {
+    on_error: OnError,
+    items: Type.Array(closed(itemProperties), { minItems: 1, maxItems: itemsMax }),
+    dry_run: AllocationRequest.properties.dry_run,
+  },
+  { $id: 'BulkRequest' },
+)
+export type BulkRequest = Static<typeof BulkRequest>
+
+/** What became of one item of many: what it got, or why not. */
+export const BulkOutcome = closed(
+  {
+    status: Type.Integer({ description: 'The HTTP status that the item alone would have had.' }),
+    allocations: Type.Optional(Type.Array(ref(Allocation))),
+    problem: Type.Optional(ref(Problem)),
+  },
+  { $id: 'BulkOutcome' },
+)
+export type BulkOutcome = Static<typeof BulkOutcome>
+
 export const ReleaseRequest = closed(
   {
     allocations: Type.Optional(
@@ -137,6 +169,7 @@ export const ReleaseRequest = closed(
     owner_type: Type.Optional(OwnerType),
     owner_id: Type.Optional(OwnerId),
     block_id: Type.Optional(Id),
+    on_error: Type.Optional(OnError),
   },
   { $id: 'ReleaseRequest' },
 )
