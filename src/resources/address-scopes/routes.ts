@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
+import { readIfMatch } from '../../etags.ts'
+import { once } from '../../idempotency.ts'
 import {
   changeProblems,
   isId,
@@ -46,7 +48,10 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
         response: { 201: ref(AddressScope), ...changeProblems('address_scope_name_taken') },
       },
     },
-    async (request, reply) => reply.code(201).send(await createAddressScope(db, request.body)),
+    async ({ body }, reply) => {
+      const scope = await once({ db, reply }, tx => createAddressScope(tx, body))
+      return reply.code(201).send(scope)
+    },
   )
 
   app.get(
@@ -100,12 +105,16 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
           ...changeProblems(
             'address_scope_not_found',
             'address_scope_built_in',
+            'precondition_failed',
             'address_scope_name_taken',
           ),
         },
       },
     },
-    ({ params: { scope_id }, body }) => updateAddressScope(db, scopeIdOf(scope_id), body),
+    ({ params: { scope_id }, headers, body }, reply) => {
+      const target = { id: scopeIdOf(scope_id), expected: readIfMatch(headers) }
+      return once({ db, reply }, tx => updateAddressScope(tx, target, body))
+    },
   )
 
   app.delete(
@@ -121,13 +130,15 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
           ...changeProblems(
             'address_scope_not_found',
             'address_scope_built_in',
+            'precondition_failed',
             'address_scope_not_empty',
           ),
         },
       },
     },
-    async ({ params: { scope_id } }, reply) => {
-      await deleteAddressScope(db, scopeIdOf(scope_id))
+    async ({ params: { scope_id }, headers }, reply) => {
+      const target = { id: scopeIdOf(scope_id), expected: readIfMatch(headers) }
+      await once({ db, reply }, tx => deleteAddressScope(tx, target))
       return reply.code(204).send(null)
     },
   )

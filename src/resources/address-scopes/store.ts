@@ -2,6 +2,7 @@ import type { Static } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import { newId } from '../../ids.ts'
 import type { FilterOf } from '../../schema.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
@@ -68,10 +69,14 @@ export function createAddressScope(db: Database, request: AddressScopeRequest) {
   })
 }
 
-/** @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `address_scope_name_taken` */
-export function updateAddressScope(db: Database, id: string, patch: AddressScopePatch) {
+/**
+ * @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `precondition_failed`,
+ * `address_scope_name_taken`
+ */
+export function updateAddressScope(db: Database, target: Target, patch: AddressScopePatch) {
+  const { id } = target
   return changeScope(db, 'address_scope.updated', async tx => {
-    const { name, description, tags } = { ...(await lockPrivateScope(tx, id)), ...patch }
+    const { name, description, tags } = { ...(await lockPrivateScope(tx, target)), ...patch }
     return rows(tx, AddressScope)`
       update address_scopes set name = ${name}, description = ${description}, tags = ${tags},
         generation = generation + 1, updated_at = clock_timestamp()
@@ -79,17 +84,23 @@ export function updateAddressScope(db: Database, id: string, patch: AddressScope
   })
 }
 
-/** @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `address_scope_not_empty` */
-export function deleteAddressScope(db: Database, id: string) {
+/**
+ * @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `precondition_failed`,
+ * `address_scope_not_empty`
+ */
+export function deleteAddressScope(db: Database, target: Target) {
+  const { id } = target
   return changeScope(db, 'address_scope.deleted', async tx => {
-    await lockPrivateScope(tx, id)
+    await lockPrivateScope(tx, target)
     return rows(tx, AddressScope)`delete from address_scopes where id = ${id} returning ${columns}`
   })
 }
 
-async function lockPrivateScope(tx: Database, id: string): Promise<AddressScope> {
+async function lockPrivateScope(tx: Database, { id, expected }: Target): Promise<AddressScope> {
   if (id === publicScopeId) throw new IpamError('address_scope_built_in')
-  return lockAddressScope(tx, id)
+  const scope = await lockAddressScope(tx, id)
+  refuseUnexpected(scope, expected)
+  return scope
 }
 
 function changeScope(

@@ -2,7 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
+import { type Expected, readIfMatch } from '../../etags.ts'
 import { canonicalAddress, canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
+import { once } from '../../idempotency.ts'
 import { newId } from '../../ids.ts'
 import {
   changeProblems,
@@ -30,6 +32,7 @@ import {
 import {
   getAllocation,
   listAllocations,
+  type Release,
   releaseAll,
   releaseByOwner,
   updateAllocation,
@@ -146,11 +149,14 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         body: ref(AllocationPatch),
         response: {
           200: ref(Allocation),
-          ...changeProblems('allocation_not_found', 'generation_mismatch'),
+          ...changeProblems('allocation_not_found', 'generation_mismatch', 'precondition_failed'),
         },
       },
     },
-    ({ params: { allocation_id }, body }) => updateAllocation(db, allocation_id, body),
+    ({ params: { allocation_id: id }, headers, body }, reply) => {
+      const target = { id, expected: readIfMatch(headers) }
+      return once({ db, reply }, tx => updateAllocation(tx, target, body))
+    },
   )
 
   app.delete(
@@ -167,12 +173,15 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         ),
         response: {
           200: ref(Allocation),
-          ...changeProblems('allocation_not_found', 'generation_mismatch'),
+          ...changeProblems('allocation_not_found', 'generation_mismatch', 'precondition_failed'),
         },
       },
     },
-    ({ params: { allocation_id: id }, query: { generation } }) =>
-      allocator.release({ id, generation }),
+    ({ params: { allocation_id: id }, query: { generation }, headers }) => {
+      const expected = readIfMatch(headers)
+      if (!expected) return allocator.release({ id, generation })
+      return releaseExpected(allocator, { id, generation }, expected)
+    },
   )
 
   app.post(
@@ -189,13 +198,14 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ body: { allocations, ...owner } }) => {
+    async ({ body: { allocations, ...owner } }, reply) => {
       const byOwner = owner.owner_id !== undefined && owner.project_id !== undefined
       if (allocations && Object.keys(owner).length === 0) {
-        return { allocations: await releaseAll(db, allocations) }
+        return { allocations: await once({ db, reply }, tx => releaseAll(tx, allocations)) }
       }
       if (byOwner && !allocations) {
-        return { allocations: await releaseByOwner(db, owner, countMax) }
+        const release = (tx: Database) => releaseByOwner(tx, owner, countMax)
+        return { allocations: await once({ db, reply }, release) }
       }
       const detail = 'allocations: name either the allocations, or the project_id and owner_id'
       throw new IpamError('invalid_request', detail, { field: 'allocations' })
@@ -204,6 +214,33 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
 }
 
 const sortShapes = { id: isId, address: isAddressOrCidr }
+
+/** No allocation has it, so that of one which exists the answer is a mismatch. */
+const noGeneration = -1
+
+/**
+ * Releases an allocation if it has one of the expected generations. They only grow, so to try one
+ * after the other, the lowest first, is as good as to look at all at once.
+ */
+async function releaseExpected(
+  allocator: Allocator,
+  { id, generation }: Release,
+  expected: NonNullable<Expected>,
+): Promise<Allocation> {
+  const candidates = expected
+    .filter(one => generation === undefined || one === generation)
+    .toSorted((a, b) => a - b)
+  for (const candidate of candidates.length > 0 ? candidates : [noGeneration]) {
+    try {
+      return await allocator.release({ id, generation: candidate })
+    } catch (error) {
+      const isOther = error instanceof IpamError && error.code === 'generation_mismatch'
+      if (!isOther) throw error
+    }
+  }
+  const detail = 'The allocation has a generation that If-Match does not name.'
+  throw new IpamError('precondition_failed', detail, { field: 'if-match' })
+}
 
 type Wanted = { -readonly [K in keyof NewAllocations]: NewAllocations[K] }
 

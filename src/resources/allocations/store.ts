@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import type { FilterOf } from '../../schema.ts'
 import { appendEvents } from '../events/store.ts'
 import { Allocation, type AllocationPatch, type AllocationQuery } from './schema.ts'
@@ -109,16 +110,17 @@ function commonConditions(filter: AllocationFilter): Sql[] {
 /**
  * Changes what may change while an allocation lasts.
  *
- * @throws {IpamError} `allocation_not_found`, `generation_mismatch`
+ * @throws {IpamError} `allocation_not_found`, `precondition_failed`, `generation_mismatch`
  */
 export function updateAllocation(
   db: Database,
-  id: string,
+  { id, expected }: Target,
   { generation, ...patch }: AllocationPatch,
 ): Promise<Allocation> {
   return retryTransaction(db, async tx => {
     const [before] = await rows(tx, Allocation)`${current} where id = ${id} for update`
     if (!before) throw notFound(id)
+    refuseUnexpected(before, expected)
     if (generation !== undefined && generation !== before.generation) {
       const detail = `The allocation has generation ${before.generation}, not ${generation}.`
       throw new IpamError('generation_mismatch', detail, { field: 'generation' })

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import { parseAddress } from '../../ip/address.ts'
 import { parsePrefix, prefixContains, prefixHolds, prefixRange } from '../../ip/prefix.ts'
 import { freeRanges, type Range } from '../../ip/range.ts'
@@ -33,12 +34,17 @@ import {
 /**
  * Changes a block; what would lose anything is refused.
  *
- * @throws {IpamError} `block_not_found`, `block_cannot_move`, `block_in_use`, `block_overlaps`,
- * `block_outside_parent`, `gateway_unusable`, `gateway_taken`
+ * @throws {IpamError} `block_not_found`, `precondition_failed`, `block_cannot_move`,
+ * `block_in_use`, `block_overlaps`, `block_outside_parent`, `gateway_unusable`, `gateway_taken`
  */
-export function updateBlock(db: Database, id: string, patch: BlockPatch): Promise<Block> {
+export function updateBlock(
+  db: Database,
+  { id, expected }: Target,
+  patch: BlockPatch,
+): Promise<Block> {
   return retryTransaction(db, async tx => {
     const { block: before, parent, isContainer } = await lockBlock(tx, id)
+    refuseUnexpected(before, expected)
     const after: Block = { ...before, ...patch }
     refuseGateway(after)
     const change = { before, after, ...changedParts(before, after) }
