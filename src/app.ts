@@ -5,7 +5,10 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { createAuthenticator } from './auth/authenticate.ts'
 import type { OpenDatabase } from './db/database.ts'
+import { tagAnswers } from './etags.ts'
+import { describeHeaders } from './header-documents.ts'
 import { answerInProblems, readJson, strictValidator } from './http.ts'
+import { readIdempotencyKeys } from './idempotency.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
   AddressScope,
@@ -134,6 +137,7 @@ export async function buildApp(options: AppOptions) {
       },
       security: [{ token: [] }, { bearer: [] }],
     },
+    transformObject: describeHeaders,
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`),
     },
@@ -163,7 +167,10 @@ export async function buildApp(options: AppOptions) {
 
   await app.register(statusRoutes, { db, version })
   await app.register(async v2 => {
+    v2.decorateRequest('caller', '')
     v2.addHook('onRequest', authenticate)
+    readIdempotencyKeys(v2)
+    tagAnswers(v2)
     await v2.register(addressScopeRoutes, { db })
     await v2.register(networkRoutes, { db })
     await v2.register(blockRoutes, { db })

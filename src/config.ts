@@ -65,6 +65,9 @@ export const Config = Type.Object(
         36_500,
       ),
     }),
+    idempotency: section('What is remembered of writes that bear an `Idempotency-Key`.', {
+      keep_hours: positive(24, 'For how many hours a repeated one gets the first answer.', 8760),
+    }),
     log_level: Type.Union(
       (['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const).map(level =>
         Type.Literal(level),

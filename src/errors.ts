@@ -15,11 +15,6 @@ export const errorCatalogue = {
     title: 'Network not found',
     advice: 'List the networks, or create it first.',
   },
-  idempotency_key_reused: {
-    status: 422,
-    title: 'The idempotency key was used for another request',
-    advice: 'Use a new key for a new request, and the same key only to repeat the same request.',
-  },
   marker_invalid: {
     status: 400,
     title: 'The marker is not one that this list gave',
@@ -244,6 +239,11 @@ export const errorCatalogue = {
     title: 'Events after this cursor have been removed',
     advice: 'Read the present state, then follow the events with `after=latest` read before it.',
   },
+  precondition_failed: {
+    status: 412,
+    title: 'The object has changed since',
+    advice: 'Read it again, decide again, and send its `ETag` as `If-Match`.',
+  },
   payload_too_large: {
     status: 413,
     title: 'The request body is too large',
@@ -253,6 +253,11 @@ export const errorCatalogue = {
     status: 415,
     title: 'The body is not JSON',
     advice: 'Send `Content-Type: application/json`.',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'Another request came with this idempotency key before',
+    advice: 'Use a new key for every request, and the same one only to repeat it as it was.',
   },
   internal: {
     status: 500,
@@ -268,7 +273,7 @@ export const errorCatalogue = {
     status: 503,
     title: 'The database does not answer',
     advice:
-      'Try again. If this was a change, look first whether it was made: the answer may have been lost after the commit.',
+      'Try again. If this was a change, look first whether it was made: the answer may have been lost after the commit. One that has an `Idempotency-Key` is safe to repeat.',
   },
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 

@@ -59,7 +59,12 @@ export const Problem = closed(
 
 /** Failures that every operation can end in. */
 const everywhere = ['invalid_request', 'authentication_required', 'internal'] as const
-const whileChanging = ['payload_too_large', 'unsupported_media_type', 'overloaded'] as const
+const whileChanging = [
+  'payload_too_large',
+  'unsupported_media_type',
+  'idempotency_key_reused',
+  'overloaded',
+] as const
 
 /** Response schemas, by status, for the failures an operation can end in. */
 export function problems(...codes: readonly ErrorCode[]): Record<number, TSchema> {

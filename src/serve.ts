@@ -6,6 +6,7 @@ import { createAdminToken } from './auth/token-store.ts'
 import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
+import { removeOldKeys } from './idempotency-store.ts'
 import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
 
@@ -30,6 +31,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
     const url = urlOf(app.server.address() as AddressInfo)
     const stopCleaning = clean(db, {
       days: config.events.retention_days,
+      hours: config.idempotency.keep_hours,
       onError: err => logger.error({ err }, 'not cleaned'),
     })
     const greeting = {
@@ -86,20 +88,30 @@ function urlOf({ address, family, port }: AddressInfo): string {
 
 const cleaning = { first_milliseconds: 10_000, every_milliseconds: 600_000, batch: 10_000 }
 
-type Cleaning = { readonly days: number; readonly onError: (error: unknown) => void }
+type Cleaning = {
+  /** How old events get, */
+  readonly days: number
+  /** and idempotency keys. */
+  readonly hours: number
+  readonly onError: (error: unknown) => void
+}
 
 /**
- * Removes old events now and then, a bounded number at a time. A server vacuums by itself; the
+ * Removes what is old now and then, a bounded number at a time. A server vacuums by itself; the
  * embedded database does so here.
  */
-function clean(db: OpenDatabase, { days, onError }: Cleaning): () => void {
+function clean(db: OpenDatabase, { days, hours, onError }: Cleaning): () => void {
   let isStopped = false
   let timer = setTimeout(work, cleaning.first_milliseconds).unref()
   async function work() {
     let isMore = false
     try {
-      const removed = await removeOldEvents(db, { days, limit: cleaning.batch })
-      isMore = removed === cleaning.batch
+      const limit = cleaning.batch
+      const removed = [
+        await removeOldEvents(db, { days, limit }),
+        await removeOldKeys(db, { hours, limit }),
+      ]
+      isMore = removed.includes(limit)
       if (!isMore && db.kind === 'pglite') await db.execute('vacuum (analyze)')
     } catch (error) {
       onError(error)

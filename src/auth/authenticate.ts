@@ -13,8 +13,11 @@ export type AuthOptions = {
   readonly cache_max: number
 }
 
+/** In whose name requests are made: today whoever has a token is the admin. */
+const admin = 'admin'
+
 /**
- * Lets a request pass that bears a valid token. Whether a stored token is valid is asked of the
+ * Lets a request pass that bears a valid token, and says in its `caller` who makes it. Whether a stored token is valid is asked of the
  * database once in `cache_seconds`; what is remembered is bounded, and never the token itself.
  *
  * @throws {IpamError} `authentication_required`
@@ -41,9 +44,9 @@ export function createAuthenticator({ db, admin_token, cache_seconds, cache_max 
       throw new IpamError('authentication_required', 'The request has no token.')
     }
     const hash = hashToken(token)
-    if (configured && timingSafeEqual(hash, configured)) return
-    if (await isStored(hash)) return
-    throw new IpamError('authentication_required', 'The token is not valid.')
+    const isValid = (configured && timingSafeEqual(hash, configured)) || (await isStored(hash))
+    if (!isValid) throw new IpamError('authentication_required', 'The token is not valid.')
+    request.setDecorator<string>('caller', admin)
   }
 }
 

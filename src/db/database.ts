@@ -85,9 +85,13 @@ export async function retryLost<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A transaction that is run again when it lost to another one. */
+/**
+ * A transaction that is run again when it lost to another one. In a transaction that is open it
+ * is a part of that, which then is run again as a whole by whoever opened it.
+ */
 export function retryTransaction<T>(db: Database, work: (tx: Database) => Promise<T>): Promise<T> {
-  return retryLost(() => db.transaction(work))
+  const isOpen = db.transaction === refuseNested
+  return isOpen ? work(db) : retryLost(() => db.transaction(work))
 }
 
 /** Does work as it would be done now, gives its answer, and undoes it. */
@@ -122,7 +126,9 @@ export function parseInt8(text: string): number | bigint {
   return Number.isSafeInteger(value) ? value : BigInt(text)
 }
 
-/** A second transaction would wait for the first, which waits for it. */
+/**
+ * The `transaction` of every transaction: a second one would wait for the first, which waits for it.
+ */
 export function refuseNested(): never {
   throw new Error('a transaction is already open')
 }

@@ -40,15 +40,14 @@ export async function migrate(db: OpenDatabase): Promise<void> {
       (await rows(tx, Migration)`select number from schema_migrations`).map(row => row.number),
     )
     const newest = Math.max(0, ...known)
-    const last = migrations.length
+    const last = Math.max(...migrations.map(({ number }) => number))
     if (newest > last) {
       throw new NewerSchema(
         `the database has schema version ${newest}, but this program knows versions up to ${last}: ` +
           'start the newer Melange that made it',
       )
     }
-    for (const { name, text } of migrations) {
-      const number = Number.parseInt(name, 10)
+    for (const { number, name, text } of migrations) {
       if (known.has(number)) continue
       await tx.execute(text)
       await tx.query(sql`
@@ -63,9 +62,13 @@ export async function migrate(db: OpenDatabase): Promise<void> {
   })
 }
 
-function readSqlFiles(folder: string): { name: string; text: string }[] {
+function readSqlFiles(folder: string): { number: number; name: string; text: string }[] {
   return readdirSync(new URL(folder, root))
     .filter(name => name.endsWith('.sql'))
     .sort()
-    .map(name => ({ name, text: readFileSync(new URL(folder + name, root), 'utf8') }))
+    .map(name => ({
+      number: Number.parseInt(name, 10),
+      name,
+      text: readFileSync(new URL(folder + name, root), 'utf8'),
+    }))
 }

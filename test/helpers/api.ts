@@ -85,12 +85,17 @@ export class Api {
     const { statusCode: status, headers, payload } = await this.app.inject(request)
     const media = headers['content-type']?.toString().split(';')[0]
     const body = payload === '' ? null : JSON.parse(payload)
-    this.#check(request.method, request.url, { status, body, media })
+    this.#check(request.method, request.url, { status, body, media, headers })
     return { status, body, headers }
   }
 
-  request(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', url: string, payload?: object) {
-    const headers = { 'x-auth-token': adminToken }
+  request(
+    method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE',
+    url: string,
+    payload?: object,
+    more: Readonly<Record<string, string>> = {},
+  ) {
+    const headers = { 'x-auth-token': adminToken, ...more }
     return this.send({ method, url, headers, ...(payload && { payload }) })
   }
 

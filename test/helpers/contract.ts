@@ -5,11 +5,19 @@ type App = Awaited<ReturnType<typeof buildApp>>
 type Media = { readonly schema: object }
 type Operation = {
   readonly operationId: string
-  readonly parameters?: readonly { readonly name: string; readonly in: string }[]
+  readonly parameters?: readonly {
+    readonly name: string
+    readonly in: string
+    readonly required?: boolean
+  }[]
   readonly security?: readonly object[]
   readonly responses: Record<
     string,
-    { readonly description: string; readonly content?: Record<string, Media> }
+    {
+      readonly description: string
+      readonly content?: Record<string, Media>
+      readonly headers?: Record<string, object>
+    }
   >
 }
 
@@ -31,6 +39,7 @@ export type Answer = {
   readonly status: number
   readonly body: unknown
   readonly media: string | undefined
+  readonly headers: Readonly<Record<string, unknown>>
 }
 
 /** A check that an answer is one which the OpenAPI document of the app promises. */
@@ -44,7 +53,7 @@ export function contractOf(app: App) {
   }))
   const validators = new Map<string, ValidateFunction>()
 
-  return (method: string, url: string, { status, body, media }: Answer): void => {
+  return (method: string, url: string, { status, body, media, headers }: Answer): void => {
     const path = url.split('?')[0] ?? ''
     // Of two that match, `/v2/allocations/release` for one, the one without parameters is meant.
     const route = routes
@@ -54,6 +63,16 @@ export function contractOf(app: App) {
     const where = `${method} ${route.path} ${status}`
     const response = route.responses[status]
     if (!response) throw new Error(`${where} is not documented: ${JSON.stringify(body)}`)
+    // What has a generation has an entity tag, and nothing else has.
+    const { generation } = (body ?? {}) as { generation?: unknown }
+    const etag = generation === undefined ? undefined : `"${generation}"`
+    if (status !== 304 && headers.etag !== etag) throw new Error(`${where}: not tagged ${etag}`)
+    if (headers.etag !== undefined && !response.headers?.ETag) {
+      throw new Error(`${where} is not documented with an ETag`)
+    }
+    if (headers['idempotency-replayed'] && !response.headers?.['Idempotency-Replayed']) {
+      throw new Error(`${where} is not documented as an answer that may be repeated`)
+    }
     if (!response.content || !media) {
       if (response.content || media) throw new Error(`${where} has a body, or should have one`)
       return

@@ -34,6 +34,7 @@ type Request = {
   readonly method: string
   readonly path: string
   readonly body?: object | undefined
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 const timeoutMs = 90_000
@@ -51,11 +52,11 @@ export class HttpClient {
   }
 
   /** @throws {NoAnswer} */
-  async request<T>({ method, path, body }: Request): Promise<Answer<T>> {
+  async request<T>({ method, path, body, headers: more = {} }: Request): Promise<Answer<T>> {
     const sent = request(new URL(path, this.#url), {
       method,
       agent: this.#agent,
-      headers: { ...this.#headers, ...(body && { 'content-type': 'application/json' }) },
+      headers: { ...this.#headers, ...(body && { 'content-type': 'application/json' }), ...more },
       signal: AbortSignal.timeout(timeoutMs),
     })
     let hasBegun = false

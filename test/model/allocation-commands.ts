@@ -161,7 +161,7 @@ const update = command(
   async ({ target: wanted, name, retag }, state, { db }) => {
     const { id, ...condition } = releaseOf(state, wanted)
     const patch = { ...condition, ...(name && { name }), ...(retag && { tags: ['green'] }) }
-    const real = await outcomeOf(updateAllocation(db, id, patch))
+    const real = await outcomeOf(updateAllocation(db, { id }, patch))
     const expected = state.attempt(() => model.updateAllocation(state, id, patch))
     expectSame(real, expected, one)
   },

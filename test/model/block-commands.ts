@@ -182,7 +182,7 @@ const update = command(
     const { forModel, forStore } = settingsFor(prefix ?? before, settings)
     const id = block?.id ?? absentId
     const patch = { ...forStore, ...(prefix && { cidr: formatPrefix(prefix) }) } as BlockPatch
-    const real = await outcomeOf(updateBlock(db, id, patch))
+    const real = await outcomeOf(updateBlock(db, { id }, patch))
     const expected = state.attempt(() =>
       model.updateBlock(state, id, { ...forModel, ...(prefix && { prefix }) }),
     )
@@ -192,7 +192,7 @@ const update = command(
 
 const remove = command('deleteBlock', fc.nat(127), async (index, state, { db }) => {
   const id = pickBlock(state, index)?.id ?? absentId
-  const real = await outcomeOf(deleteBlock(db, id).then(() => null))
+  const real = await outcomeOf(deleteBlock(db, { id }).then(() => null))
   const expected = state.attempt(() => model.deleteBlock(state, id))
   expectSame(real, expected, { real: answer => answer, model: answer => answer })
 })

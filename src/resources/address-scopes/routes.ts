@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
+import { readIfMatch } from '../../etags.ts'
+import { once } from '../../idempotency.ts'
 import {
   changeProblems,
   isId,
@@ -49,7 +51,10 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
         },
       },
     },
-    async (request, reply) => reply.code(201).send(await createAddressScope(db, request.body)),
+    async ({ body }, reply) => {
+      const scope = await once({ db, reply }, tx => createAddressScope(tx, body))
+      return reply.code(201).send(scope)
+    },
   )
 
   app.get(
@@ -103,13 +108,17 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
           ...changeProblems(
             'address_scope_not_found',
             'address_scope_built_in',
+            'precondition_failed',
             'address_scope_name_taken',
             'policy_not_found',
           ),
         },
       },
     },
-    ({ params: { scope_id }, body }) => updateAddressScope(db, scopeIdOf(scope_id), body),
+    ({ params: { scope_id }, headers, body }, reply) => {
+      const target = { id: scopeIdOf(scope_id), expected: readIfMatch(headers) }
+      return once({ db, reply }, tx => updateAddressScope(tx, target, body))
+    },
   )
 
   app.delete(
@@ -125,13 +134,15 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
           ...changeProblems(
             'address_scope_not_found',
             'address_scope_built_in',
+            'precondition_failed',
             'address_scope_not_empty',
           ),
         },
       },
     },
-    async ({ params: { scope_id } }, reply) => {
-      await deleteAddressScope(db, scopeIdOf(scope_id))
+    async ({ params: { scope_id }, headers }, reply) => {
+      const target = { id: scopeIdOf(scope_id), expected: readIfMatch(headers) }
+      await once({ db, reply }, tx => deleteAddressScope(tx, target))
       return reply.code(204).send(null)
     },
   )

@@ -2,6 +2,7 @@ import type { Static } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import { newId } from '../../ids.ts'
 import type { FilterOf } from '../../schema.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
@@ -73,15 +74,17 @@ export function createAddressScope(db: Database, request: AddressScopeRequest) {
 }
 
 /**
- * @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `policy_not_found`,
- * `address_scope_name_taken`
+ * @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `precondition_failed`,
+ * `policy_not_found`, `address_scope_name_taken`
  */
-export function updateAddressScope(db: Database, id: string, patch: AddressScopePatch) {
+export function updateAddressScope(db: Database, target: Target, patch: AddressScopePatch) {
+  const { id, expected } = target
   return changeScope(db, 'address_scope.updated', async tx => {
     await holdPolicy(tx, patch.policy_id)
     const isBuiltIn = id === publicScopeId && Object.keys(patch).some(key => key !== 'policy_id')
     if (isBuiltIn) throw new IpamError('address_scope_built_in')
     const before = await lockAddressScope(tx, id)
+    refuseUnexpected(before, expected)
     const { name, description, tags, policy_id } = { ...before, ...patch }
     const updated = await rows(tx, AddressScope)`
       update address_scopes set name = ${name}, description = ${description}, tags = ${tags},
@@ -94,17 +97,23 @@ export function updateAddressScope(db: Database, id: string, patch: AddressScope
   })
 }
 
-/** @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `address_scope_not_empty` */
-export function deleteAddressScope(db: Database, id: string) {
+/**
+ * @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `precondition_failed`,
+ * `address_scope_not_empty`
+ */
+export function deleteAddressScope(db: Database, target: Target) {
+  const { id } = target
   return changeScope(db, 'address_scope.deleted', async tx => {
-    await lockPrivateScope(tx, id)
+    await lockPrivateScope(tx, target)
     return rows(tx, AddressScope)`delete from address_scopes where id = ${id} returning ${columns}`
   })
 }
 
-async function lockPrivateScope(tx: Database, id: string): Promise<AddressScope> {
+async function lockPrivateScope(tx: Database, { id, expected }: Target): Promise<AddressScope> {
   if (id === publicScopeId) throw new IpamError('address_scope_built_in')
-  return lockAddressScope(tx, id)
+  const scope = await lockAddressScope(tx, id)
+  refuseUnexpected(scope, expected)
+  return scope
 }
 
 function changeScope(

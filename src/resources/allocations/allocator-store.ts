@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox'
 import { coalesce } from '../../coalescer.ts'
 import { type Database, retryLost, rows } from '../../db/database.ts'
 import { type ErrorCode, IpamError } from '../../errors.ts'
+import type { IdempotencyKey } from '../../idempotency-store.ts'
 import { AddressText, Id, Nullable, Time } from '../../schema.ts'
 import type { Allocation } from './schema.ts'
 import { type Release, releaseEach } from './store.ts'
@@ -35,10 +36,7 @@ export type NewAllocations = {
   readonly owner_id: string | null
   readonly name: string
   readonly tags: readonly string[]
-  readonly caller?: string
-  readonly idempotency_key?: string
-  /** SHA-256 of the request, in hexadecimal. */
-  readonly fingerprint?: string
+  readonly idempotency?: IdempotencyKey | null
 }
 
 /** What became of a request, and whether it is what the same key was answered before. */
@@ -133,7 +131,10 @@ export async function allocateEach(
   db: Database,
   batch: readonly NewAllocations[],
 ): Promise<(Taken | IpamError | 'again')[]> {
-  const numbered = batch.map((wanted, request) => ({ request, ...wanted }))
+  const numbered = batch.map(({ idempotency, ...wanted }, request) => {
+    const { caller, key: idempotency_key, fingerprint } = idempotency ?? {}
+    return { request, ...wanted, ...(idempotency && { caller, idempotency_key, fingerprint }) }
+  })
   const found = await rows(db, Row)`
     select request, id, block_id, scope_id, address, started_at, expires_at, refusal, detail, answer
     from allocate_addresses(${JSON.stringify(numbered)})`

@@ -2,7 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { type Database, retryTransaction, tryOut } from '../../db/database.ts'
 import { IpamError, toProblem } from '../../errors.ts'
+import { type Expected, readIfMatch } from '../../etags.ts'
 import { canonicalAddress, canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
+import { keyOf, markRepeated, once } from '../../idempotency.ts'
 import {
   AddressText,
   changeProblems,
@@ -38,9 +40,11 @@ import {
 import {
   getAllocation,
   listAllocations,
+  type Release,
   releaseAll,
   releaseByOwner,
   releaseEach,
+  releaseOnce,
   updateAllocation,
 } from './store.ts'
 
@@ -63,7 +67,6 @@ const refusals = [
   'address_excluded',
   'address_outside_block',
   'cidr_has_host_bits',
-  'idempotency_key_reused',
 ] as const
 
 /** /v2/allocations: who holds which address, and who held it. */
@@ -90,13 +93,16 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ body }, reply) => {
+    async (request, reply) => {
+      const { body } = request
       const wanted = await prepare(db, readWanted(body), body)
       if (body.dry_run) {
         const { allocations } = await tryOut(db, tx => allocateOnce(tx, wanted))
         return reply.code(200).send({ allocations, dry_run: true })
       }
-      const { allocations } = await allocator.allocate(wanted)
+      const idempotency = keyOf(request)
+      const { allocations, replayed } = await allocator.allocate({ ...wanted, idempotency })
+      if (replayed) markRepeated(reply)
       return reply.code(201).send({ allocations })
     },
   )
@@ -118,11 +124,11 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ body: { items, on_error, dry_run } }) => {
+    async ({ body: { items, on_error, dry_run } }, reply) => {
       const wanted = await readItems(db, items)
-      const work = (tx: Database) => allocateMany(tx, wanted, on_error)
-      const outcomes = (await (dry_run ? tryOut(db, work) : work(db))).map(asOutcome)
-      return { outcomes, ...(dry_run && { dry_run: true as const }) }
+      const work = async (tx: Database) => (await allocateMany(tx, wanted, on_error)).map(asOutcome)
+      if (dry_run) return { outcomes: await tryOut(db, work), dry_run: true as const }
+      return { outcomes: await once({ db, reply }, work) }
     },
   )
 
@@ -220,11 +226,14 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         body: ref(AllocationPatch),
         response: {
           200: ref(Allocation),
-          ...changeProblems('allocation_not_found', 'generation_mismatch'),
+          ...changeProblems('allocation_not_found', 'generation_mismatch', 'precondition_failed'),
         },
       },
     },
-    ({ params: { allocation_id }, body }) => updateAllocation(db, allocation_id, body),
+    ({ params: { allocation_id: id }, headers, body }, reply) => {
+      const target = { id, expected: readIfMatch(headers) }
+      return once({ db, reply }, tx => updateAllocation(tx, target, body))
+    },
   )
 
   app.delete(
@@ -241,12 +250,19 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         ),
         response: {
           200: ref(Allocation),
-          ...changeProblems('allocation_not_found', 'generation_mismatch'),
+          ...changeProblems('allocation_not_found', 'generation_mismatch', 'precondition_failed'),
         },
       },
     },
-    ({ params: { allocation_id: id }, query: { generation } }) =>
-      allocator.release({ id, generation }),
+    (request, reply) => {
+      const { params, query, headers } = request
+      const release: Release = { id: params.allocation_id, generation: query.generation }
+      const expected = readIfMatch(headers)
+      // To repeat a release changes nothing, so that only who sends a key pays for one.
+      return keyOf(request)
+        ? once({ db, reply }, tx => releaseIf(one => releaseOnce(tx, one), release, expected))
+        : releaseIf(allocator.release, release, expected)
+    },
   )
 
   app.post(
@@ -269,16 +285,21 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ body: { allocations, on_error = 'abort', ...owner } }) => {
+    async ({ body: { allocations, on_error = 'abort', ...owner } }, reply) => {
       const byOwner = owner.owner_id !== undefined && owner.project_id !== undefined
       if (allocations && Object.keys(owner).length === 0) {
-        if (on_error === 'abort') return { allocations: await releaseAll(db, allocations) }
-        const outcomes = await retryTransaction(db, tx => releaseEach(tx, allocations))
-        const released = outcomes.filter(one => !(one instanceof IpamError)) as Allocation[]
-        return { allocations: released, outcomes: outcomes.map(asOutcome) }
+        if (on_error === 'abort') {
+          return { allocations: await once({ db, reply }, tx => releaseAll(tx, allocations)) }
+        }
+        return once({ db, reply }, async tx => {
+          const outcomes = await retryTransaction(tx, all => releaseEach(all, allocations))
+          const released = outcomes.filter(one => !(one instanceof IpamError)) as Allocation[]
+          return { allocations: released, outcomes: outcomes.map(asOutcome) }
+        })
       }
       if (byOwner && !allocations) {
-        return { allocations: await releaseByOwner(db, owner, countMax) }
+        const release = (tx: Database) => releaseByOwner(tx, owner, countMax)
+        return { allocations: await once({ db, reply }, release) }
       }
       const detail = 'allocations: name either the allocations, or the project_id and owner_id'
       throw new IpamError('invalid_request', detail, { field: 'allocations' })
@@ -315,3 +336,31 @@ function asOutcome(outcome: Allocation[] | Allocation | IpamError): BulkOutcome 
 }
 
 const sortShapes = { id: isId, address: isAddressOrCidr }
+
+/** No allocation has it, so that of one which exists the answer is a mismatch. */
+const noGeneration = -1
+
+/**
+ * Releases an allocation if it has one of the expected generations. They only grow, so to try one
+ * after the other, the lowest first, is as good as to look at all at once.
+ */
+async function releaseIf(
+  releaseOne: (release: Release) => Promise<Allocation>,
+  { id, generation }: Release,
+  expected: Expected,
+): Promise<Allocation> {
+  if (!expected) return releaseOne({ id, generation })
+  const candidates = expected
+    .filter(one => generation === undefined || one === generation)
+    .toSorted((a, b) => a - b)
+  for (const candidate of candidates.length > 0 ? candidates : [noGeneration]) {
+    try {
+      return await releaseOne({ id, generation: candidate })
+    } catch (error) {
+      const isOther = error instanceof IpamError && error.code === 'generation_mismatch'
+      if (!isOther) throw error
+    }
+  }
+  const detail = 'The allocation has a generation that If-Match does not name.'
+  throw new IpamError('precondition_failed', detail, { field: 'if-match' })
+}

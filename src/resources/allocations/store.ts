@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import type { FilterOf } from '../../schema.ts'
 import { appendEvents } from '../events/store.ts'
 import { Allocation, type AllocationPatch, type AllocationQuery } from './schema.ts'
@@ -118,16 +119,17 @@ function commonConditions(filter: AllocationFilter): Sql[] {
 /**
  * Changes what may change while an allocation lasts.
  *
- * @throws {IpamError} `allocation_not_found`, `generation_mismatch`
+ * @throws {IpamError} `allocation_not_found`, `precondition_failed`, `generation_mismatch`
  */
 export function updateAllocation(
   db: Database,
-  id: string,
+  { id, expected }: Target,
   { generation, ...patch }: AllocationPatch,
 ): Promise<Allocation> {
   return retryTransaction(db, async tx => {
     const [before] = await rows(tx, Allocation)`${current} where id = ${id} for update`
     if (!before) throw notFound(id)
+    refuseUnexpected(before, expected)
     if (generation !== undefined && generation !== before.generation) {
       const detail = `The allocation has generation ${before.generation}, not ${generation}.`
       throw new IpamError('generation_mismatch', detail, { field: 'generation' })
@@ -169,6 +171,13 @@ export async function releaseEach(
     else if (error === 'generation_mismatch') outcomes[request] = new IpamError(error)
   }
   return outcomes
+}
+
+/** Releases one allocation. @throws {IpamError} `allocation_not_found`, `generation_mismatch` */
+export async function releaseOnce(tx: Database, release: Release): Promise<Allocation> {
+  const [outcome] = await releaseEach(tx, [release])
+  if (!outcome || outcome instanceof IpamError) throw outcome ?? notFound(release.id)
+  return outcome
 }
 
 /**

@@ -1,6 +1,7 @@
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import { prefixRange } from '../../ip/prefix.ts'
 import { appendEvents } from '../events/store.ts'
 import { applyRulesTo } from '../policies/apply-store.ts'
@@ -20,11 +21,13 @@ import {
 /**
  * Deletes a block in which nothing is, and gives its space back to its parent.
  *
- * @throws {IpamError} `block_not_found`, `block_has_children`, `block_in_use`
+ * @throws {IpamError} `block_not_found`, `precondition_failed`, `block_has_children`,
+ * `block_in_use`
  */
-export function deleteBlock(db: Database, id: string): Promise<void> {
+export function deleteBlock(db: Database, { id, expected }: Target): Promise<void> {
   return retryTransaction(db, async tx => {
     const { block, parent } = await lockBlock(tx, id)
+    refuseUnexpected(block, expected)
     const children = await rows(tx, Block)`
       select ${blockColumns} from blocks where parent_id = ${id} order by cidr limit ${conflictsMax}`
     if (children.length > 0) {

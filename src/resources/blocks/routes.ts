@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
+import { readIfMatch } from '../../etags.ts'
 import {
   canonicalAddress,
   canonicalPrefix,
@@ -9,6 +10,7 @@ import {
   isAddressOrCidr,
   readPrefix,
 } from '../../fields.ts'
+import { once } from '../../idempotency.ts'
 import {
   CidrText,
   changeProblems,
@@ -77,12 +79,13 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     },
     async ({ body }, reply) => {
       const { scope_id, parent_id, cidr, adopt_children, ...settings } = body
-      const [block] = await createBlocks(db, {
+      const wanted = {
         container: readContainer(scope_id, parent_id),
         wanted: [readPrefix(cidr, 'cidr')],
         adopt_children,
         settings: readSettings(settings),
-      })
+      }
+      const [block] = await once({ db, reply }, tx => createBlocks(tx, wanted))
       if (!block) throw new Error('a block was created, but did not come back')
       return reply.code(201).header('location', `/v2/blocks/${block.id}`).send(block)
     },
@@ -105,12 +108,13 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     },
     async ({ params: { block_id }, body }, reply) => {
       const { cidrs, prefix_length, count, ...settings } = body
-      const blocks = await createBlocks(db, {
+      const wanted = {
         container: { parent_id: block_id },
         wanted: readWanted({ cidrs, prefix_length, count }),
         adopt_children: false,
         settings: readSettings(settings),
-      })
+      }
+      const blocks = await once({ db, reply }, tx => createBlocks(tx, wanted))
       return reply.code(201).send({ blocks })
     },
   )
@@ -180,6 +184,7 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
           200: ref(Block),
           ...changeProblems(
             'block_not_found',
+            'precondition_failed',
             'block_in_use',
             'block_cannot_move',
             'block_overlaps',
@@ -193,12 +198,14 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
         },
       },
     },
-    ({ params: { block_id }, body }) => {
+    ({ params: { block_id: id }, headers, body }, reply) => {
       const { cidr, ...settings } = body
-      return updateBlock(db, block_id, {
+      const target = { id, expected: readIfMatch(headers) }
+      const patch = {
         ...readSettings(settings),
         ...(cidr !== undefined && { cidr: canonicalPrefix(cidr, 'cidr') }),
-      })
+      }
+      return once({ db, reply }, tx => updateBlock(tx, target, patch))
     },
   )
 
@@ -212,12 +219,18 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
         params,
         response: {
           204: Type.Null(),
-          ...changeProblems('block_not_found', 'block_has_children', 'block_in_use'),
+          ...changeProblems(
+            'block_not_found',
+            'precondition_failed',
+            'block_has_children',
+            'block_in_use',
+          ),
         },
       },
     },
-    async ({ params: { block_id } }, reply) => {
-      await deleteBlock(db, block_id)
+    async ({ params: { block_id: id }, headers }, reply) => {
+      const target = { id, expected: readIfMatch(headers) }
+      await once({ db, reply }, tx => deleteBlock(tx, target))
       return reply.code(204).send(null)
     },
   )

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import { parseAddress } from '../../ip/address.ts'
 import { parsePrefix, prefixContains, prefixHolds, prefixRange } from '../../ip/prefix.ts'
 import { freeRanges, type Range } from '../../ip/range.ts'
@@ -33,13 +34,19 @@ import {
 /**
  * Changes a block; what would lose anything is refused.
  *
- * @throws {IpamError} `block_not_found`, `block_cannot_move`, `block_in_use`, `block_overlaps`,
- * `block_outside_parent`, `gateway_unusable`, `gateway_taken`, `policy_not_found`
+ * @throws {IpamError} `block_not_found`, `precondition_failed`, `block_cannot_move`,
+ * `block_in_use`, `block_overlaps`, `block_outside_parent`, `gateway_unusable`, `gateway_taken`,
+ * `policy_not_found`
  */
-export function updateBlock(db: Database, id: string, patch: BlockPatch): Promise<Block> {
+export function updateBlock(
+  db: Database,
+  { id, expected }: Target,
+  patch: BlockPatch,
+): Promise<Block> {
   return retryTransaction(db, async tx => {
     await holdPolicy(tx, patch.policy_id)
     const { block: before, parent, isContainer } = await lockBlock(tx, id)
+    refuseUnexpected(before, expected)
     const after: Block = { ...before, ...patch }
     refuseGateway(after)
     const change = { before, after, ...changedParts(before, after) }

@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
+import { readIfMatch } from '../../etags.ts'
+import { once } from '../../idempotency.ts'
 import {
   changeProblems,
   Id,
@@ -47,7 +49,7 @@ export const networkRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
       },
     },
     async ({ body }, reply) => {
-      const network = await createNetwork(db, body)
+      const network = await once({ db, reply }, tx => createNetwork(tx, body))
       return reply.code(201).header('location', `/v2/networks/${network.id}`).send(network)
     },
   )
@@ -97,11 +99,14 @@ export const networkRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         body: ref(NetworkPatch),
         response: {
           200: ref(Network),
-          ...changeProblems('network_not_found', 'policy_not_found'),
+          ...changeProblems('network_not_found', 'policy_not_found', 'precondition_failed'),
         },
       },
     },
-    ({ params: { network_id }, body }) => updateNetwork(db, network_id, body),
+    ({ params: { network_id }, body, headers }, reply) => {
+      const target = { id: network_id, expected: readIfMatch(headers) }
+      return once({ db, reply }, tx => updateNetwork(tx, target, body))
+    },
   )
 
   app.delete(
@@ -114,12 +119,13 @@ export const networkRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         params,
         response: {
           204: Type.Null(),
-          ...changeProblems('network_not_found', 'network_has_subnets'),
+          ...changeProblems('network_not_found', 'network_has_subnets', 'precondition_failed'),
         },
       },
     },
-    async ({ params: { network_id } }, reply) => {
-      await deleteNetwork(db, network_id)
+    async ({ params: { network_id }, headers }, reply) => {
+      const expected = readIfMatch(headers)
+      await once({ db, reply }, tx => deleteNetwork(tx, { id: network_id, expected }))
       return reply.code(204).send(null)
     },
   )

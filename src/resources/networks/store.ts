@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import { newId } from '../../ids.ts'
 import { CidrText, type FilterOf, Id } from '../../schema.ts'
 import { lockAddressScope } from '../address-scopes/store.ts'
@@ -77,11 +78,16 @@ export function createNetwork(db: Database, request: NetworkRequest): Promise<Ne
   })
 }
 
-/** @throws {IpamError} `network_not_found`, `policy_not_found` */
-export function updateNetwork(db: Database, id: string, patch: NetworkPatch): Promise<Network> {
+/** @throws {IpamError} `network_not_found`, `precondition_failed`, `policy_not_found` */
+export function updateNetwork(
+  db: Database,
+  { id, expected }: Target,
+  patch: NetworkPatch,
+): Promise<Network> {
   return retryTransaction(db, async tx => {
     await holdPolicy(tx, patch.policy_id)
     const before = await lockNetwork(tx, id, sql`for no key update`)
+    refuseUnexpected(before, expected)
     const { name, description, tags, policy_id } = { ...before, ...patch }
     const [network] = await rows(tx, Network)`
       update networks set name = ${name}, description = ${description}, tags = ${tags},
@@ -102,11 +108,15 @@ const Subnet = Type.Object({ id: Id, cidr: CidrText })
 /** How many of the things in the way are named. */
 const conflictsMax = 10
 
-/** @throws {IpamError} `network_not_found`, `network_has_subnets`, naming some of them */
-export function deleteNetwork(db: Database, id: string): Promise<void> {
+/**
+ * @throws {IpamError} `network_not_found`, `precondition_failed`, `network_has_subnets`, naming
+ * some of them
+ */
+export function deleteNetwork(db: Database, { id, expected }: Target): Promise<void> {
   return retryTransaction(db, async tx => {
     // Who puts a block into the network meanwhile waits, and then finds no network.
     const network = await lockNetwork(tx, id, sql`for update`)
+    refuseUnexpected(network, expected)
     const subnets = await rows(tx, Subnet)`
       select id, cidr from blocks where network_id = ${id} order by cidr, id limit ${conflictsMax}`
     if (subnets.length > 0) {

@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
+import { readIfMatch } from '../../etags.ts'
+import { once } from '../../idempotency.ts'
 import {
   changeProblems,
   closed,
@@ -54,7 +56,7 @@ export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
       },
     },
     async ({ body }, reply) => {
-      const policy = await createPolicy(db, body)
+      const policy = await once({ db, reply }, tx => createPolicy(tx, body))
       return reply.code(201).header('location', `/v2/policies/${policy.id}`).send(policy)
     },
   )
@@ -111,12 +113,18 @@ export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
                 'Some of what is held although the rules exclude it. It stays with its holders.',
             }),
           }),
-          ...changeProblems('policy_not_found', 'policy_name_taken', 'cidr_has_host_bits'),
+          ...changeProblems(
+            'policy_not_found',
+            'policy_name_taken',
+            'cidr_has_host_bits',
+            'precondition_failed',
+          ),
         },
       },
     },
-    async ({ params: { policy_id }, body }) => {
-      const policy = await updatePolicy(db, policy_id, body)
+    async ({ params: { policy_id }, body, headers }, reply) => {
+      const target = { id: policy_id, expected: readIfMatch(headers) }
+      const policy = await once({ db, reply }, tx => updatePolicy(tx, target, body))
       const found = await listExceptions(db, policy_id, { limit: namedMax, after: null })
       return { ...policy, exceptions: found.slice(0, namedMax) }
     },
@@ -130,11 +138,15 @@ export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
         summary: 'Delete a policy that is attached to nothing',
         tags,
         params,
-        response: { 204: Type.Null(), ...changeProblems('policy_not_found', 'policy_in_use') },
+        response: {
+          204: Type.Null(),
+          ...changeProblems('policy_not_found', 'policy_in_use', 'precondition_failed'),
+        },
       },
     },
-    async ({ params: { policy_id } }, reply) => {
-      await deletePolicy(db, policy_id)
+    async ({ params: { policy_id }, headers }, reply) => {
+      const expected = readIfMatch(headers)
+      await once({ db, reply }, tx => deletePolicy(tx, { id: policy_id, expected }))
       return reply.code(204).send(null)
     },
   )

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
 import { newId } from '../../ids.ts'
 import type { FilterOf } from '../../schema.ts'
 import { lockAddressScope } from '../address-scopes/store.ts'
@@ -83,12 +84,13 @@ export function createPolicy(db: Database, request: PolicyRequest): Promise<Poli
  * Changes a policy, and at once what may be given out wherever its rules reach. What is held stays
  * as it is.
  *
- * @throws {IpamError} `policy_not_found`, `policy_name_taken`, `invalid_request`,
- * `cidr_has_host_bits`
+ * @throws {IpamError} `policy_not_found`, `precondition_failed`, `policy_name_taken`,
+ * `invalid_request`, `cidr_has_host_bits`
  */
-export function updatePolicy(db: Database, id: string, patch: PolicyPatch): Promise<Policy> {
+export function updatePolicy(db: Database, target: Target, patch: PolicyPatch): Promise<Policy> {
+  const { id } = target
   return changePolicy(db, 'policy.updated', async tx => {
-    const before = await lockPolicy(tx, id)
+    const before = await lockPolicy(tx, target)
     const { name, description, tags } = { ...before, ...patch }
     const secret = before.rules.ipv6_generator?.secret ?? newSecret()
     const rules = patch.rules ? readRules(patch.rules, secret) : before.rules
@@ -110,10 +112,11 @@ export function updatePolicy(db: Database, id: string, patch: PolicyPatch): Prom
   })
 }
 
-/** @throws {IpamError} `policy_not_found`, `policy_in_use` */
-export function deletePolicy(db: Database, id: string): Promise<Policy> {
+/** @throws {IpamError} `policy_not_found`, `precondition_failed`, `policy_in_use` */
+export function deletePolicy(db: Database, target: Target): Promise<Policy> {
+  const { id } = target
   return changePolicy(db, 'policy.deleted', async tx => {
-    await lockPolicy(tx, id)
+    await lockPolicy(tx, target)
     await refuseUse(tx, id)
     return rows(tx, StoredPolicy)`delete from policies where id = ${id} returning ${columns}`
   })
@@ -134,10 +137,11 @@ async function refuseUse(tx: Database, id: string): Promise<void> {
   throw new IpamError('policy_in_use', `The policy is attached to ${names}.`)
 }
 
-async function lockPolicy(tx: Database, id: string): Promise<StoredPolicy> {
+async function lockPolicy(tx: Database, { id, expected }: Target): Promise<StoredPolicy> {
   const [policy] = await rows(tx, StoredPolicy)`
     select ${columns} from policies where id = ${id} for no key update`
   if (!policy) throw notFound(id)
+  refuseUnexpected(policy, expected)
   return policy
 }
 

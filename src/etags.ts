@@ -1,0 +1,82 @@
+import type { FastifyInstance } from 'fastify'
+import { IpamError } from './errors.ts'
+
+// The entity tag of an object is its generation (RFC 9110 §8.8.3): `"7"`.
+
+/** The generations that a caller would find right (`If-Match`); undefined if any is. */
+export type Expected = readonly number[] | undefined
+
+/** An object that is to be changed, if it still is as the caller knows it. */
+export type Target = { readonly id: string; readonly expected?: Expected }
+
+const tag = '(?:W/)?"[\\x21\\x23-\\x7e\\x80-\\xff]*"'
+const tagList = new RegExp(`^${tag}(?:[ \\t]*,[ \\t]*${tag})*$`)
+const tagsMax = 16
+
+/**
+ * The tags of a condition; null if it is met by whatever exists.
+ *
+ * @throws {IpamError} `invalid_request`
+ */
+function readTags(text: string, field: 'if-match' | 'if-none-match'): readonly string[] | null {
+  if (text === '*') return null
+  const tags = tagList.test(text) ? (text.match(new RegExp(tag, 'g')) ?? []) : []
+  if (tags.length > 0 && tags.length <= tagsMax) return tags
+  const detail = `${field}: must be * or at most ${tagsMax} entity tags such as "7", in their quotes`
+  throw new IpamError('invalid_request', detail, { field })
+}
+
+/**
+ * What a caller expects of an object that it wants to change. A weak tag never matches.
+ *
+ * @throws {IpamError} `invalid_request`
+ */
+export function readIfMatch(headers: { readonly 'if-match'?: string | undefined }): Expected {
+  const { 'if-match': text } = headers
+  const tags = text === undefined ? null : readTags(text, 'if-match')
+  return tags?.flatMap(one => /^"([1-9]\d{0,9})"$/.exec(one)?.[1] ?? []).map(Number)
+}
+
+/**
+ * Refuses to change an object that is not as expected. The caller has locked it.
+ *
+ * @throws {IpamError} `precondition_failed`
+ */
+export function refuseUnexpected(
+  { generation }: { readonly generation: number },
+  expected: Expected,
+): void {
+  if (!expected || expected.includes(generation)) return
+  const detail = `The object has generation ${generation}, so its entity tag is "${generation}".`
+  throw new IpamError('precondition_failed', detail, { field: 'if-match' })
+}
+
+/**
+ * Every answer of these routes that is an object with a generation bears an entity tag. Who reads
+ * an object and names the tag that it has (`If-None-Match`) is told so, in place of the object.
+ */
+export function tagAnswers(app: Pick<FastifyInstance, 'addHook'>): void {
+  app.addHook<{ generation?: unknown } | null>(
+    'preSerialization',
+    ({ method, headers }, reply, payload, done) => {
+      const generation = payload?.generation
+      if (typeof generation === 'number') {
+        const condition = method === 'GET' ? headers['if-none-match'] : undefined
+        if (condition !== undefined && isKnown(condition, generation)) reply.code(304)
+        reply.header('etag', `"${generation}"`)
+      }
+      done(null, payload)
+    },
+  )
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (reply.statusCode !== 304) return done(null, payload)
+    reply.removeHeader('content-type')
+    done(null, null)
+  })
+}
+
+/** Whether a tag of `If-None-Match` is that of a generation; a weak one is as good (§13.1.2). */
+function isKnown(condition: string, generation: number): boolean {
+  const tags = readTags(condition, 'if-none-match')
+  return tags === null || tags.some(one => one.replace(/^W\//, '') === `"${generation}"`)
+}

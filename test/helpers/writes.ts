@@ -1,0 +1,99 @@
+import pg from 'pg'
+import { Type } from 'typebox'
+import { type Database, rows } from '../../src/db/database.ts'
+import { Sql } from '../../src/db/sql.ts'
+import { type Api, expectStatus } from './api.ts'
+
+/** A request that changes something, and what has to be there for it to be carried out. */
+export type Write = {
+  readonly method: 'POST' | 'PATCH' | 'PUT' | 'DELETE'
+  readonly url: string
+  readonly payload?: object
+}
+
+let made = 0
+/** Top-level blocks of tests do not overlap. */
+const nextCidr = () => `10.${made++ % 256}.0.0/16`
+
+const newScope = async (api: Api) =>
+  expectStatus(
+    201,
+    await api.post('/v2/address-scopes', { project_id: 'red', name: `scope-${made++}` }),
+  )
+const newBlock = (api: Api) => api.createBlock(nextCidr())
+const newAllocation = async (api: Api) => api.allocateOne(await newBlock(api))
+
+/**
+ * For each operation that writes, a request that it carries out and that finds something else to
+ * change, or nothing, when it is carried out again.
+ */
+export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
+  createAddressScope: async () => ({
+    method: 'POST',
+    url: '/v2/address-scopes',
+    payload: { project_id: 'red', name: `scope-${made++}` },
+  }),
+  updateAddressScope: async api => ({
+    method: 'PATCH',
+    url: `/v2/address-scopes/${(await newScope(api)).id}`,
+    payload: { description: 'changed' },
+  }),
+  deleteAddressScope: async api => ({
+    method: 'DELETE',
+    url: `/v2/address-scopes/${(await newScope(api)).id}`,
+  }),
+  createBlock: async () => ({
+    method: 'POST',
+    url: '/v2/blocks',
+    payload: { scope_id: 'public', cidr: nextCidr() },
+  }),
+  createChildren: async api => ({
+    method: 'POST',
+    url: `/v2/blocks/${(await newBlock(api)).id}/children`,
+    payload: { prefix_length: 24, count: 2 },
+  }),
+  updateBlock: async api => ({
+    method: 'PATCH',
+    url: `/v2/blocks/${(await newBlock(api)).id}`,
+    payload: { name: 'changed' },
+  }),
+  deleteBlock: async api => ({ method: 'DELETE', url: `/v2/blocks/${(await newBlock(api)).id}` }),
+  createAllocations: async api => ({
+    method: 'POST',
+    url: '/v2/allocations',
+    payload: { block_id: (await newBlock(api)).id, project_id: 'red', count: 2 },
+  }),
+  updateAllocation: async api => ({
+    method: 'PATCH',
+    url: `/v2/allocations/${(await newAllocation(api)).id}`,
+    payload: { name: 'changed' },
+  }),
+  releaseAllocation: async api => ({
+    method: 'DELETE',
+    url: `/v2/allocations/${(await newAllocation(api)).id}`,
+  }),
+  releaseAllocations: async api => {
+    const block = await newBlock(api)
+    await api.allocate(block, { owner_id: 'vm', count: 3 })
+    const payload = { project_id: 'red', owner_id: 'vm', block_id: block.id }
+    return { method: 'POST', url: '/v2/allocations/release', payload }
+  },
+}
+
+const Table = Type.Object({ tablename: Type.String() })
+
+/**
+ * All that a database holds, table by table; but not when a block was locked last, to change it or
+ * to look whether it can be changed.
+ */
+export async function contentOf(db: Database): Promise<Record<string, unknown>> {
+  const tables = await rows(db, Table)`
+    select tablename from pg_tables where schemaname = current_schema() order by tablename`
+  const contents: Record<string, unknown> = {}
+  for (const { tablename } of tables) {
+    const table = pg.escapeIdentifier(tablename)
+    const text = `select to_jsonb(t) - 'changed_at' as row from ${table} t order by t::text`
+    contents[tablename] = await db.query(new Sql([text], []))
+  }
+  return contents
+}

@@ -1,0 +1,36 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { afterEach, expect, test } from 'vitest'
+import { adminToken, cleanUp, ServerProcess, temporaryFolder } from '../helpers/server-process.ts'
+
+afterEach(cleanUp)
+
+/** What the shell lines of a guide print, on a server of their own; each line is one answer. */
+async function runGuide(name: string): Promise<string[]> {
+  const guide = readFileSync(new URL(`../../docs/guides/${name}`, import.meta.url), 'utf8')
+  const blocks = [...guide.matchAll(/^```sh\n(.*?)^```/gms)].map(([, lines]) => lines)
+  const server = await ServerProcess.start({
+    MELANGE_DATA_DIR: temporaryFolder(),
+    MELANGE_ADMIN_TOKEN: adminToken,
+  })
+  const script = blocks.join('').replace('http://127.0.0.1:9898', server.url)
+  expect(script).toContain(server.url)
+  const { stdout } = await promisify(execFile)('bash', ['-eu', '-c', script], {
+    env: { ...process.env, MELANGE_TOKEN: adminToken },
+  })
+  return stdout.split('\n').filter(Boolean)
+}
+
+test('safe-retries.md does what it says', async () => {
+  const answers = await runGuide('safe-retries.md')
+  const notModified = answers.pop()
+  const [again, halls, reused, north, south, ...more] = answers.map(answer => JSON.parse(answer))
+  expect(again).toMatchObject({ cidr: '10.7.0.0/16', name: 'campus', generation: 1 })
+  expect(halls.blocks).toMatchObject([{ cidr: '10.7.0.0/24' }, { cidr: '10.7.1.0/24' }])
+  expect(reused).toMatchObject({ status: 422, code: 'idempotency_key_reused' })
+  expect(north).toMatchObject({ id: again.id, name: 'campus north', generation: 2 })
+  expect(south).toMatchObject({ status: 412, code: 'precondition_failed' })
+  expect(notModified).toBe('304')
+  expect(more).toEqual([])
+})
