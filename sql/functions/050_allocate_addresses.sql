@@ -478,8 +478,8 @@ begin
     if place = any (due_from) then
       select taken_by || array_agg(d.request order by n), taken_ids || array_agg(d.id order by n),
         wanted + count(*) into taken_by, taken_ids, wanted
-      from unnest(due_by, due_ids, due_from) with ordinality d (request, id, place, n)
-      where d.place = allocate_addresses.place;
+      from unnest(due_by, due_ids, due_from) with ordinality d (request, id, source, n)
+      where d.source = place;
     end if;
     continue when wanted = 0;
     taken := taken || take_addresses(block, wanted, '');
