@@ -3,7 +3,6 @@ import { Type } from 'typebox'
 import { expect } from 'vitest'
 import { audit } from '../../src/audit/store.ts'
 import { type Database, type OpenDatabase, rows } from '../../src/db/database.ts'
-import { sql } from '../../src/db/sql.ts'
 import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
 import { createAddressScope } from '../../src/resources/address-scopes/store.ts'
 import {
@@ -13,6 +12,7 @@ import {
 import { getAllocation } from '../../src/resources/allocations/store.ts'
 import { getBlock, getUtilisation, listFreeRanges } from '../../src/resources/blocks/store.ts'
 import { type EventRow, listEvents, newestEvent } from '../../src/resources/events/store.ts'
+import { createNetwork } from '../../src/resources/networks/store.ts'
 import { emptyDatabase } from '../helpers/databases.ts'
 import { firstOf } from './allocation-commands.ts'
 import { create } from './block-commands.ts'
@@ -69,7 +69,7 @@ export async function setUp(
 ) {
   await emptyDatabase(db)
   const own = await createAddressScope(db, { project_id: scopeProject, name: 'private' })
-  for (const id of networks) await db.query(sql`insert into networks (id) values (${id})`)
+  for (const id of networks) await createNetwork(db, { id })
   const start = await newestEvent(db)
   const model = new State([publicScopeId, own.id])
   const allocator = createAllocator(db, { ...options, waiting_max: 1000 })
