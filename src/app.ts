@@ -47,7 +47,7 @@ import {
   NetworkRequest,
   NetworkUtilisation,
 } from './resources/networks/schema.ts'
-import { policyRoutes } from './resources/policies/routes.ts'
+import { ChangedPolicy, policyRoutes } from './resources/policies/routes.ts'
 import {
   EffectiveRules,
   Policy,
@@ -72,6 +72,7 @@ const sharedSchemas = [
   BulkRequest,
   BlockPatch,
   BlockRequest,
+  ChangedPolicy,
   ChildrenRequest,
   EffectiveRules,
   Event,

@@ -35,10 +35,13 @@ test('a change touches only what it names', async () => {
   expect(body.updated_at >= scope.updated_at).toBe(true)
 })
 
-test('public can be neither changed nor deleted, by either of its names', async () => {
+test('public can be neither renamed nor deleted, by either of its names', async () => {
   const { id } = (await api.get('/v2/address-scopes/public')).body
   for (const name of ['public', id]) {
-    expectProblem(await api.patch(`/v2/address-scopes/${name}`, {}), 'address_scope_built_in')
+    expectProblem(
+      await api.patch(`/v2/address-scopes/${name}`, { name: 'mine' }),
+      'address_scope_built_in',
+    )
     expectProblem(await api.delete(`/v2/address-scopes/${name}`), 'address_scope_built_in')
   }
 })

@@ -112,7 +112,10 @@ describe('If-Match', () => {
         expectProblem(await remove(path, tags), code, { status: 404 })
       }
     }
-    expectProblem(await patch('/v2/address-scopes/public', {}, '"9"'), 'address_scope_built_in')
+    expectProblem(
+      await patch('/v2/address-scopes/public', { name: 'mine' }, '"9"'),
+      'address_scope_built_in',
+    )
   })
 
   test('comes before what else would be refused', async () => {

@@ -18,7 +18,9 @@ test('every operation has an id of its own, a summary and a tag', () => {
   expect(new Set(ids).size).toBe(ids.length)
   for (const operation of operations) {
     expect(operation).toMatchObject({
-      operationId: expect.stringMatching(/^(list|get|create|update|delete|release)[A-Z]\w+$/),
+      operationId: expect.stringMatching(
+        /^(list|get|explain|create|update|set|delete|release|renew|confirm|restore|end)[A-Z]\w+$/,
+      ),
       summary: expect.stringMatching(/^[A-Z]/),
       tags: [expect.any(String)],
     })

@@ -20,6 +20,10 @@ const newScope = async (api: Api) =>
     201,
     await api.post('/v2/address-scopes', { project_id: 'red', name: `scope-${made++}` }),
   )
+const newNetwork = async (api: Api) =>
+  expectStatus(201, await api.post('/v2/networks', { name: 'network' }))
+const newPolicy = async (api: Api) =>
+  expectStatus(201, await api.post('/v2/policies', { name: `policy-${made++}` }))
 const newBlock = (api: Api) => api.createBlock(nextCidr())
 const newAllocation = async (api: Api) => api.allocateOne(await newBlock(api))
 
@@ -58,6 +62,42 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     payload: { name: 'changed' },
   }),
   deleteBlock: async api => ({ method: 'DELETE', url: `/v2/blocks/${(await newBlock(api)).id}` }),
+  createNetwork: async () => ({
+    method: 'POST',
+    url: '/v2/networks',
+    payload: { name: `network-${made++}` },
+  }),
+  updateNetwork: async api => ({
+    method: 'PATCH',
+    url: `/v2/networks/${(await newNetwork(api)).id}`,
+    payload: { name: 'changed' },
+  }),
+  deleteNetwork: async api => ({
+    method: 'DELETE',
+    url: `/v2/networks/${(await newNetwork(api)).id}`,
+  }),
+  createPolicy: async () => ({
+    method: 'POST',
+    url: '/v2/policies',
+    payload: { name: `policy-${made++}`, rules: { quarantine_seconds: 60 } },
+  }),
+  updatePolicy: async api => ({
+    method: 'PATCH',
+    url: `/v2/policies/${(await newPolicy(api)).id}`,
+    payload: { rules: { exclusions: { first: 2 } } },
+  }),
+  deletePolicy: async api => ({
+    method: 'DELETE',
+    url: `/v2/policies/${(await newPolicy(api)).id}`,
+  }),
+  createAllocationsInBulk: async api => {
+    const item = { block_id: (await newBlock(api)).id, project_id: 'red' }
+    return {
+      method: 'POST',
+      url: '/v2/allocations/bulk',
+      payload: { items: [item, { ...item, count: 2 }] },
+    }
+  },
   createAllocations: async api => ({
     method: 'POST',
     url: '/v2/allocations',

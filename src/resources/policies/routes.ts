@@ -39,6 +39,17 @@ const sortShapes = { id: isId, name: isText, created_at: isTime }
 /** How many exceptions the answer to a change names. */
 const namedMax = 10
 
+export const ChangedPolicy = closed(
+  {
+    ...Policy.properties,
+    exceptions: Type.Array(ref(Allocation), {
+      maxItems: namedMax,
+      description: 'Some of what is held although the rules exclude it. It stays with its holders.',
+    }),
+  },
+  { $id: 'ChangedPolicy' },
+)
+
 /** /v2/policies: named rules, attached to address scopes, blocks and networks. */
 export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app, { db }) => {
   app.post(
@@ -105,14 +116,7 @@ export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
         params,
         body: ref(PolicyPatch),
         response: {
-          200: closed({
-            ...Policy.properties,
-            exceptions: Type.Array(ref(Allocation), {
-              maxItems: namedMax,
-              description:
-                'Some of what is held although the rules exclude it. It stays with its holders.',
-            }),
-          }),
+          200: ref(ChangedPolicy),
           ...changeProblems(
             'policy_not_found',
             'policy_name_taken',
