@@ -20,9 +20,10 @@ test('the tour of the README works as it stands', async () => {
   })
   const answers = stdout.split('\n').filter(Boolean)
   expect(answers.filter(answer => answer.includes('/problems/'))).toEqual([])
-  const [certain, row, prefix, utilisation, holder, _then, held, released, events] = answers.map(
-    answer => JSON.parse(answer),
+  const [certain, row, prefix, utilisation, holder, _then, held, ...more] = answers.map(answer =>
+    JSON.parse(answer),
   )
+  const [_v4, _v6, both, network, explained, released, events] = more
   expect(certain.allocations).toMatchObject([{ address: '10.1.1.9' }])
   const hosts: number[] = row.allocations.map(({ address }: { address: string }) =>
     Number(address.replace('10.1.1.', '')),
@@ -35,6 +36,12 @@ test('the tour of the README works as it stands', async () => {
   expect(utilisation).toMatchObject({ total: '65536', allocated: '26', in_children: '512' })
   expect(holder.allocations).toMatchObject([{ id: certain.allocations[0].id }])
   expect(held.allocations).toHaveLength(11)
+  expect(both.allocations).toMatchObject([
+    { address: '10.2.0.1', expires_at: expect.any(String) },
+    { address: '2001:db8::1' },
+  ])
+  expect(network).toMatchObject({ name: 'web', policy_id: expect.any(String) })
+  expect(explained).toMatchObject({ state: 'excluded', detail: expect.stringContaining('network') })
   expect(released).toMatchObject({ address: '10.1.1.1', generation: 2 })
-  expect(events.events).toHaveLength(3 + 11 + 1)
+  expect(events.events).toHaveLength(3 + 11 + 1 + 2 + 2 + 2 + 1)
 })
