@@ -518,7 +518,8 @@ begin
     from unnest(taken_by, taken_ids) with ordinality t (request, id, position)
       join unnest(added) a on a.id = t.id
     order by position;
-  if cardinality(had_by) + cardinality(refused) > 0 or cardinality(locked) < cardinality(requests)
+  if cardinality(had_by) + cardinality(refused) > 0 or has_networks
+    or cardinality(locked) < cardinality(requests)
   then
     return query
       select h.request, a.id, a.block_id, a.scope_id, a.address, a.started_at, a.expires_at,
