@@ -41,7 +41,7 @@ returns void language plpgsql as $$
 declare
   kept kept_ranges;
   next inet := given_first;
-  excluded numeric := 0;
+  more_excluded numeric := 0;
 begin
   if block.excluded_octets is null then
     perform give_range(block, given_first, given_last, age_of(block, since));
@@ -53,15 +53,15 @@ begin
   loop
     if kept.first > next then
       perform give_range(block, next, kept.first - 1, age_of(block, since));
-      excluded := excluded + count_octets(next, kept.first - 1, block.excluded_octets);
+      more_excluded := more_excluded + count_octets(next, kept.first - 1, block.excluded_octets);
       next := kept.first;
     end if;
     kept.last := least(kept.last, given_last);
     if kept.purpose is null then
-      excluded := excluded + range_size(next, kept.last);
+      more_excluded := more_excluded + range_size(next, kept.last);
     else
       perform give_range(block, next, kept.last, age_of(block, since), kept.purpose);
-      excluded := excluded + count_octets(next, kept.last, block.excluded_octets);
+      more_excluded := more_excluded + count_octets(next, kept.last, block.excluded_octets);
     end if;
     if kept.last = given_last then
       next := null;
@@ -71,10 +71,10 @@ begin
   end loop;
   if next is not null then
     perform give_range(block, next, given_last, age_of(block, since));
-    excluded := excluded + count_octets(next, given_last, block.excluded_octets);
+    more_excluded := more_excluded + count_octets(next, given_last, block.excluded_octets);
   end if;
-  if excluded > 0 then
-    update block_usage u set excluded = u.excluded + give_back.excluded
+  if more_excluded > 0 then
+    update block_usage u set excluded = u.excluded + more_excluded
     where u.block_id = block.id;
   end if;
 end $$;
