@@ -209,7 +209,8 @@ begin
   delete from kept_ranges k where k.block_id = block_to_reset;
   delete from free_ranges f where f.block_id = block_to_reset;
   update block_usage u set excluded = 0 where u.block_id = block_to_reset;
-  update blocks b set excluded_octets = null where b.id = block_to_reset returning * into block;
+  update blocks b set excluded_octets = null, excluded_octets_reason = null
+  where b.id = block_to_reset returning * into block;
   insert into free_ranges (block_id, first, last, free_since)
   values (block.id, first_of(block.cidr), last_of(block.cidr), age_of(block, '-infinity'));
 end $$;
