@@ -62,6 +62,11 @@ begin
   if wish.address is not null or wish.prefix_length is not null
     or block.ipv6_generator is not null then
     if wish.address is null and wish.prefix_length is null then
+      if wanted > 1 then
+        refusal := 'generator_needs_input';
+        detail := 'The policy makes one address of a MAC address or an interface: ask one by one.';
+        return;
+      end if;
       wish.candidates := coalesce(wish.candidates, '{}');
     else
       wish.candidates := null;
@@ -94,7 +99,7 @@ create or replace function can_serve(block blocks, wish allocation_request, want
 returns boolean language plpgsql stable as $$
 begin
   if block.ipv6_generator is not null then
-    return exists (
+    return wanted = 1 and exists (
       select from unnest(wish.candidates) c
       where c <<= block.cidr and is_usable(block, c, wish.purpose));
   end if;
@@ -171,8 +176,8 @@ begin
         place := subnet.place;
         return;
       end if;
-      if (subnet.block).ipv6_generator is not null and not exists (
-        select from unnest(wish.candidates) c where c <<= (subnet.block).cidr) then
+      if (subnet.block).ipv6_generator is not null and (wanted > 1 or not exists (
+        select from unnest(wish.candidates) c where c <<= (subnet.block).cidr)) then
         refusal := 'generator_needs_input';
       end if;
     end loop;
