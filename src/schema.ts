@@ -92,6 +92,10 @@ const problem = (status: number, codes: readonly ErrorCode[]): TSchema =>
 
 // Members that many resources have.
 
+export const DryRun = Type.Optional(
+  Type.Boolean({ description: 'Answer what would be done now, and do nothing. It is no promise.' }),
+)
+
 export const Id = Type.String({ format: 'uuid' })
 export const Name = Type.String({ maxLength: 255 })
 export const Description = Type.String({ maxLength: 4096 })

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import {
   closed,
+  DryRun,
   Generation,
   Id,
   Name,
@@ -119,9 +120,7 @@ export const AllocationRequest = closed(
     owner_id: Type.Optional(OwnerId),
     name: Type.Optional(Name),
     tags: Type.Optional(Tags),
-    dry_run: Type.Optional(
-      Type.Boolean({ description: 'Answer what would be taken now. It is no promise.' }),
-    ),
+    dry_run: DryRun,
   },
   { $id: 'AllocationRequest' },
 )
@@ -140,7 +139,7 @@ export const BulkRequest = closed(
   {
     on_error: OnError,
     items: Type.Array(closed(itemProperties), { minItems: 1, maxItems: itemsMax }),
-    dry_run: AllocationRequest.properties.dry_run,
+    dry_run: DryRun,
   },
   { $id: 'BulkRequest' },
 )

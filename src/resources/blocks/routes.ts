@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import type { Database } from '../../db/database.ts'
+import { type Database, tryOut } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
 import { readIfMatch } from '../../etags.ts'
 import {
@@ -27,7 +27,7 @@ import {
   writeMarker,
 } from '../../schema.ts'
 import { scopeIdOf } from '../address-scopes/store.ts'
-import { type Container, createBlocks } from './create-store.ts'
+import { type Container, createBlocks, type NewBlocks } from './create-store.ts'
 import { deleteBlock } from './delete-store.ts'
 import {
   Block,
@@ -64,6 +64,11 @@ const placeProblems = [
   'prefix_length_refused',
 ] as const
 
+const TriedBlocks = Type.Object(
+  { blocks: Type.Array(ref(Block)), dry_run: Type.Literal(true) },
+  { description: 'What a dry run found. Nothing was created, and nothing is promised.' },
+)
+
 /** /v2/blocks: CIDRs of a scope, in a tree. */
 export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app, { db }) => {
   app.post(
@@ -74,17 +79,22 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
         summary: 'Create a block: at the top of an address scope, or inside a parent block',
         tags,
         body: ref(BlockRequest),
-        response: { 201: ref(Block), ...changeProblems(...placeProblems, 'gateway_unusable') },
+        response: {
+          200: TriedBlocks,
+          201: ref(Block),
+          ...changeProblems(...placeProblems, 'gateway_unusable'),
+        },
       },
     },
     async ({ body }, reply) => {
-      const { scope_id, parent_id, cidr, adopt_children, ...settings } = body
+      const { scope_id, parent_id, cidr, adopt_children, dry_run, ...settings } = body
       const wanted = {
         container: readContainer(scope_id, parent_id),
         wanted: [readPrefix(cidr, 'cidr')],
         adopt_children,
         settings: readSettings(settings),
       }
+      if (dry_run) return reply.code(200).send(await tryBlocks(db, wanted))
       const [block] = await once({ db, reply }, tx => createBlocks(tx, wanted))
       if (!block) throw new Error('a block was created, but did not come back')
       return reply.code(201).header('location', `/v2/blocks/${block.id}`).send(block)
@@ -101,19 +111,21 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
         params,
         body: ref(ChildrenRequest),
         response: {
+          200: TriedBlocks,
           201: Type.Object({ blocks: Type.Array(ref(Block)) }),
           ...changeProblems(...placeProblems, 'no_free_prefix'),
         },
       },
     },
     async ({ params: { block_id }, body }, reply) => {
-      const { cidrs, prefix_length, count, ...settings } = body
+      const { cidrs, prefix_length, count, dry_run, ...settings } = body
       const wanted = {
         container: { parent_id: block_id },
         wanted: readWanted({ cidrs, prefix_length, count }),
         adopt_children: false,
         settings: readSettings(settings),
       }
+      if (dry_run) return reply.code(200).send(await tryBlocks(db, wanted))
       const blocks = await once({ db, reply }, tx => createBlocks(tx, wanted))
       return reply.code(201).send({ blocks })
     },
@@ -305,6 +317,11 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     },
   )
 }
+
+const tryBlocks = async (db: Database, wanted: NewBlocks) => ({
+  blocks: await tryOut(db, tx => createBlocks(tx, wanted)),
+  dry_run: true as const,
+})
 
 function readContainer(scope_id?: string, parent_id?: string): Container {
   if (scope_id && !parent_id) return { scope_id: scopeIdOf(scope_id) }

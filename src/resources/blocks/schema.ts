@@ -5,6 +5,7 @@ import {
   Count,
   closed,
   Description,
+  DryRun,
   Generation,
   Id,
   Name,
@@ -75,6 +76,7 @@ export const BlockRequest = closed(
     network_id: Type.Optional(Id),
     project_id: Type.Optional(ProjectId),
     ...optionalSettings,
+    dry_run: DryRun,
   },
   { $id: 'BlockRequest' },
 )
@@ -99,6 +101,7 @@ export const ChildrenRequest = closed(
     network_id: Type.Optional(Id),
     project_id: Type.Optional(ProjectId),
     ...childSettings,
+    dry_run: DryRun,
   },
   { $id: 'ChildrenRequest' },
 )
