@@ -15,8 +15,9 @@ const mayImport: Record<string, readonly string[]> = {
   audit: ['db'],
   resources: ['ip', 'ids.ts', 'errors.ts', 'schema.ts', 'fields.ts', 'coalescer.ts', 'db'],
   'status-routes.ts': ['errors.ts', 'schema.ts', 'db'],
+  metrics: ['schema.ts', 'coalescer.ts', 'db'],
   'http.ts': ['errors.ts'],
-  'app.ts': ['http.ts', 'schema.ts', 'db', 'auth', 'resources', 'status-routes.ts'],
+  'app.ts': ['http.ts', 'schema.ts', 'db', 'auth', 'resources', 'status-routes.ts', 'metrics'],
   'serve.ts': ['app.ts', 'auth', 'config.ts', 'db', 'resources'],
   'main.ts': ['audit', 'auth', 'config.ts', 'db', 'errors.ts', 'serve.ts'],
 }
