@@ -24,6 +24,7 @@ async function openApi(): Promise<string> {
   const db: OpenDatabase = {
     kind: 'pglite',
     connections: 1,
+    connectionUse: () => ({ idle: 1, busy: 0, waiting: 0 }),
     query: refuse,
     execute: refuse,
     transaction: refuse,

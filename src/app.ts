@@ -9,6 +9,8 @@ import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
 import { answerInProblems, readJson, strictValidator } from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
+import { createMetrics } from './metrics/metrics.ts'
+import { metricsRoutes } from './metrics/routes.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
   AddressScope,
@@ -39,6 +41,7 @@ import {
   Utilisation,
 } from './resources/blocks/schema.ts'
 import { Event, eventRoutes } from './resources/events/routes.ts'
+import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
 import {
@@ -147,19 +150,26 @@ export async function buildApp(options: AppOptions) {
   readJson(app)
   answerInProblems(app)
 
+  const { connectionUse } = db
+  const metrics = createMetrics({ connectionUse, newestEvent: () => newestEvent(db) })
+  app.addHook('onClose', async () => metrics.close())
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-openstack-request-id', request.id)
   })
   app.addHook('onResponse', async (request, reply) => {
     const { method, url } = request
     const { statusCode: status, elapsedTime: milliseconds } = reply
+    const route = request.routeOptions.url
+    metrics.observeRequest({ method, route, status, milliseconds })
     request.log.info({ method, url, status, milliseconds }, 'answered')
   })
 
   const watch = watchEvents(db)
   app.addHook('preClose', () => watch.close())
   const lanes = Math.max(1, Math.min(options.allocator.lanes, Math.floor(db.connections / 3)))
-  const allocator = options.customAllocator ?? createAllocator(db, { ...options.allocator, lanes })
+  const { observerOf, observeEventLag: observeLag } = metrics
+  const allocator =
+    options.customAllocator ?? createAllocator(db, { ...options.allocator, lanes, observerOf })
   const authenticate = createAuthenticator({
     db,
     admin_token: options.admin_token,
@@ -177,7 +187,8 @@ export async function buildApp(options: AppOptions) {
     await v2.register(blockRoutes, { db })
     await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })
-    await v2.register(eventRoutes, { db, watch })
+    await v2.register(eventRoutes, { db, watch, observeLag })
+    await v2.register(metricsRoutes, { metrics })
   })
   await app.ready()
   return app

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type CoalescerOptions, coalesce } from './coalescer.ts'
+import { type CoalescerObserver, type CoalescerOptions, coalesce } from './coalescer.ts'
 import { IpamError } from './errors.ts'
 
 /** What becomes of a request: an answer, a failure of the batch it is in, or silence. */
@@ -150,4 +150,38 @@ test('refuses what would wait behind too many, and only that', () =>
       expect(await send()).toEqual(expected)
       expect(await send(), 'nobody waits any more').toEqual(expected)
     }),
+  ))
+
+test('an observer is told of every batch, of every refusal, and of how many wait', () =>
+  fc.assert(
+    fc.asyncProperty(
+      fc.array(request, { maxLength: 20 }),
+      fc.integer({ min: 1, max: 10 }),
+      async (requests, waiting_max) => {
+        const { attempts, run } = recorder()
+        const batches: number[] = []
+        let refused = 0
+        let countWaiting = () => Number.NaN
+        const observer: CoalescerObserver = {
+          watchWaiting: count => {
+            countWaiting = count
+          },
+          onBatch: size => batches.push(size),
+          onRefused: () => {
+            refused++
+          },
+        }
+        const some = { ...limits, run, lanes: 1, batch_weight_max: 8, waiting_max, observer }
+        const call = coalesce(some)
+        const outcomes = requests.map((one, id) => call({ ...one, id }))
+        const accepted = Math.min(requests.length, waiting_max)
+        expect([countWaiting(), refused]).toEqual([accepted, requests.length - accepted])
+        await Promise.allSettled(outcomes)
+        expect(countWaiting()).toBe(0)
+        // A batch that failed is run again one by one, which makes no more batches of it.
+        const ids = attempts.map(attempt => attempt.ids)
+        const first = ids.filter((own, at) => !ids.slice(0, at).flat().includes(Number(own[0])))
+        expect(batches).toEqual(first.map(({ length }) => length))
+      },
+    ),
   ))

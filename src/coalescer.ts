@@ -11,6 +11,17 @@ export type CoalescerOptions<Request, Outcome> = {
   readonly lanes: number
   readonly batch_weight_max: number
   readonly waiting_max: number
+  readonly observer?: CoalescerObserver
+}
+
+/** Is told what happens; it neither throws nor waits. */
+export type CoalescerObserver = {
+  /** Is given, once, what tells how many requests wait for a batch. */
+  watchWaiting(count: () => number): void
+  /** A batch begins. When it fails, what is run again request by request is no batch. */
+  onBatch(requests: number): void
+  /** A request was refused because too many wait. */
+  onRefused(): void
 }
 
 type Waiting<Request, Outcome> = {
@@ -30,19 +41,25 @@ export function coalesce<Request, Outcome>(options: CoalescerOptions<Request, Ou
   const queues = Array.from({ length: options.lanes }, (): Waiting<Request, Outcome>[] => [])
   const busy = new Set<number>()
   let waiting = 0
+  const { observer } = options
+  observer?.watchWaiting(() => waiting)
 
   async function drain(lane: number) {
     const queue = queues[lane] ?? []
     while (queue.length > 0) {
       const batch = queue.splice(0, batchLength(queue, options))
       waiting -= batch.length
+      observer?.onBatch(batch.length)
       await runBatch(batch, options.run)
     }
     busy.delete(lane)
   }
 
   return (request: Request): Promise<Outcome> => {
-    if (waiting >= options.waiting_max) return Promise.reject(new IpamError('overloaded'))
+    if (waiting >= options.waiting_max) {
+      observer?.onRefused()
+      return Promise.reject(new IpamError('overloaded'))
+    }
     const lane = hash(options.lane(request)) % options.lanes
     return new Promise((resolve, reject) => {
       queues[lane]?.push({ request, resolve, reject })

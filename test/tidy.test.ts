@@ -31,6 +31,7 @@ const mayImport: Record<string, readonly string[]> = {
     'db',
   ],
   'status-routes.ts': ['errors.ts', 'schema.ts', 'db'],
+  metrics: ['schema.ts', 'coalescer.ts', 'db'],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
   'app.ts': [
@@ -44,6 +45,7 @@ const mayImport: Record<string, readonly string[]> = {
     'auth',
     'resources',
     'status-routes.ts',
+    'metrics',
   ],
   'serve.ts': ['app.ts', 'auth', 'config.ts', 'db', 'idempotency-store.ts', 'resources'],
   'main.ts': ['audit', 'auth', 'config.ts', 'db', 'errors.ts', 'serve.ts'],

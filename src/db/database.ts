@@ -17,7 +17,16 @@ export interface OpenDatabase extends Database {
   readonly kind: 'postgres' | 'pglite'
   /** How many transactions can run at once. */
   readonly connections: number
+  /** How the connections are used right now. */
+  connectionUse(): ConnectionUse
   close(): Promise<void>
+}
+
+/** Connections by state, and how many queries and transactions wait for one. */
+export type ConnectionUse = {
+  readonly idle: number
+  readonly busy: number
+  readonly waiting: number
 }
 
 /** Runs the SQL that follows; its rows are checked against the schema that types them. */

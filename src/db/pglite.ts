@@ -32,17 +32,34 @@ export async function pgliteDatabase(folder?: string): Promise<OpenDatabase> {
       await client.exec(script)
     },
   })
+  const { query, execute } = on(lite)
+  const transaction: Database['transaction'] = async work => {
+    try {
+      return await lite.transaction(tx => work({ ...on(tx), transaction: refuseNested }))
+    } catch (error) {
+      throw translateError(error)
+    }
+  }
+  // One at a time is run, and the others wait; PGlite does not tell how many.
+  let underWay = 0
+  const counted = async <T>(work: Promise<T>): Promise<T> => {
+    underWay++
+    try {
+      return await work
+    } finally {
+      underWay--
+    }
+  }
   return {
-    ...on(lite),
-    transaction: async work => {
-      try {
-        return await lite.transaction(tx => work({ ...on(tx), transaction: refuseNested }))
-      } catch (error) {
-        throw translateError(error)
-      }
-    },
+    query: statement => counted(query(statement)),
+    execute: script => counted(execute(script)),
+    transaction: work => counted(transaction(work)),
     kind: 'pglite',
     connections: 1,
+    connectionUse: () => {
+      const busy = Math.min(underWay, 1)
+      return { idle: 1 - busy, busy, waiting: underWay - busy }
+    },
     close: () => lite.close(),
   }
 }

@@ -82,6 +82,11 @@ export function postgresDatabase(options: PostgresOptions): OpenDatabase {
     transaction,
     kind: 'postgres',
     connections: options.connections_max,
+    connectionUse: () => ({
+      idle: pool.idleCount,
+      busy: pool.totalCount - pool.idleCount,
+      waiting: pool.waitingCount,
+    }),
     close: () => pool.end(),
   }
 }

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { coalesce } from '../../coalescer.ts'
+import { type CoalescerObserver, coalesce } from '../../coalescer.ts'
 import { type Database, retryLost, rows } from '../../db/database.ts'
 import { type ErrorCode, IpamError } from '../../errors.ts'
 import type { IdempotencyKey } from '../../idempotency-store.ts'
@@ -62,20 +62,25 @@ export type AllocatorOptions = {
   readonly batch_max: number
   /** How many requests may wait before others are refused. */
   readonly waiting_max: number
+  readonly observerOf?: (kind: 'allocate' | 'release') => CoalescerObserver
 }
 
 /** Concurrent calls share transactions: docs/architecture.md, "The path of an allocation". */
 export function createAllocator(db: Database, options: AllocatorOptions): Allocator {
   const { lanes, batch_max: batch_weight_max, waiting_max } = options
   const limits = { lanes, batch_weight_max, waiting_max }
+  const watched = (kind: 'allocate' | 'release') =>
+    options.observerOf && { observer: options.observerOf(kind) }
   const allocate = coalesce<NewAllocations, Taken | IpamError | 'again'>({
     ...limits,
+    ...watched('allocate'),
     run: batch => retryLost(() => allocateEach(db, batch)),
     weigh: ({ ids }) => ids.length,
     lane: ({ block_id, network_id }) => block_id ?? network_id ?? '',
   })
   const release = coalesce<Release, Allocation | IpamError>({
     ...limits,
+    ...watched('release'),
     run: batch => retryLost(() => releaseEach(db, batch)),
     weigh: () => 1,
     lane: () => '',

@@ -23,10 +23,17 @@ export const Event = closed(
   { $id: 'Event' },
 )
 
+export type EventOptions = {
+  readonly db: Database
+  readonly watch: EventWatch
+  /** Told of each answer to a reader who waited: how old its oldest event was. */
+  readonly observeLag: (seconds: number) => void
+}
+
 /** /v2/events: every change, in the order in which it was committed. */
-export const eventRoutes: FastifyPluginAsyncTypebox<{ db: Database; watch: EventWatch }> = async (
+export const eventRoutes: FastifyPluginAsyncTypebox<EventOptions> = async (
   app,
-  { db, watch },
+  { db, watch, observeLag },
 ) => {
   app.get(
     '/v2/events',
@@ -62,8 +69,9 @@ export const eventRoutes: FastifyPluginAsyncTypebox<{ db: Database; watch: Event
       const filter = { type, project_id }
       const deadline = Date.now() + wait * 1000
       let after = query.after === 'latest' ? await newestEvent(db) : Number(query.after)
-      for (;;) {
-        const { events, cursor } = await listEvents(db, { after, limit, filter })
+      for (let hasWaited = false; ; hasWaited = true) {
+        const { events, cursor, read_at } = await listEvents(db, { after, limit, filter })
+        if (hasWaited && events[0]) observeLag(secondsBetween(events[0].at, read_at))
         const milliseconds = events.length > 0 ? 0 : deadline - Date.now()
         const isMore =
           milliseconds > 0 && (await watch.waitBeyond(cursor, { milliseconds, signal }))
@@ -73,5 +81,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<{ db: Database; watch: Event
     },
   )
 }
+
+const secondsBetween = (start: string, end: string) => (Date.parse(end) - Date.parse(start)) / 1000
 
 const asEvent = ({ seq, ...event }: EventRow) => ({ cursor: String(seq), ...event })

@@ -58,6 +58,7 @@ export type EventFilter = {
   readonly project_id?: string | undefined
 }
 
+const Now = Type.Object({ removed_through: Type.Integer(), read_at: Time })
 const Horizon = Type.Object({ newest: Type.Integer(), removed_through: Type.Integer() })
 
 /** The number of the newest event, 0 before the first. */
@@ -72,13 +73,14 @@ export async function newestEvent(db: Database): Promise<number> {
 /**
  * The events behind a cursor, in commit order, and the cursor behind them. No number below the
  * cursor can appear later (I9), so whoever follows the cursors misses none and sees none twice.
+ * With them comes when they were read, by the clock that gave them their times.
  *
  * @throws {IpamError} `events_expired` when events behind the cursor have been removed
  */
 export async function listEvents(
   db: Database,
   { after, limit, filter }: { after: number; limit: number; filter: EventFilter },
-): Promise<{ events: EventRow[]; cursor: number }> {
+): Promise<{ events: EventRow[]; cursor: number; read_at: string }> {
   const conditions: Sql[] = [sql`seq > ${after}`]
   if (filter.type) conditions.push(sql`type = ${filter.type}`)
   if (filter.project_id) conditions.push(sql`project_id = ${filter.project_id}`)
@@ -89,12 +91,14 @@ export async function listEvents(
   const events = await rows(db, EventRow)`
     select seq, at, type, object_id, project_id, data from events
     where ${allOf(conditions)} and seq <= ${horizon?.newest ?? 0} order by seq limit ${limit}`
-  const [now] = await rows(db, Horizon)`
-    select removed_through, 0::bigint as newest from event_horizon`
-  if (after < (now?.removed_through ?? 0)) throw new IpamError('events_expired')
+  const [now] = await rows(db, Now)`
+    select removed_through, clock_timestamp() as read_at from event_horizon`
+  if (!now) throw new Error('there is no horizon of events')
+  if (after < now.removed_through) throw new IpamError('events_expired')
   const isLastPage = events.length < limit
   const newest = Math.max(horizon?.newest ?? 0, after)
-  return { events, cursor: isLastPage ? newest : (events.at(-1)?.seq ?? after) }
+  const cursor = isLastPage ? newest : (events.at(-1)?.seq ?? after)
+  return { events, cursor, read_at: now.read_at }
 }
 
 /** Removes at most `limit` events older than `days`; tells how many it removed. */
