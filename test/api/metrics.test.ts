@@ -34,7 +34,8 @@ async function scrape({ app }: Api = api): Promise<Sample[]> {
   const type = String(answer.headers['content-type'])
   expect(type).toMatch(/^text\/plain; version=0\.0\.4/)
   const [media] = type.split(';')
-  contractOf(app)('GET', '/metrics', { status: 200, body: answer.payload, media })
+  const { headers, payload: body } = answer
+  contractOf(app)('GET', '/metrics', { status: 200, body, media, headers })
   return readSamples(answer.payload)
 }
 
