@@ -3,7 +3,7 @@ import { type Database, rows } from '../../db/database.ts'
 import { type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { Id, oneOf } from '../../schema.ts'
-import { type AttachedPolicy, type ResolvedRules, resolveRules } from './rules.ts'
+import { type AttachedPolicy, type ResolvedRules, type RuleName, resolveRules } from './rules.ts'
 import { StoredRules } from './schema.ts'
 
 // Which rules reach a block: those of the policies on it and on what is above it.
@@ -41,7 +41,7 @@ const chains = (from: Sql): Sql => sql`
       p.is_network_top, up.depth + 1
     from up join blocks p on p.id = up.parent_id
   )
-  select leaf, type, c.id, c.name, p.id as policy_id, p.name as policy_name, p.rules
+  select leaf, depth, place, type, c.id, c.name, p.id as policy_id, p.name as policy_name, p.rules
   from (
     select leaf, depth, 0 as place, 'block' as type, id, cidr::text as name, policy_id from up
     union all
@@ -53,15 +53,22 @@ const chains = (from: Sql): Sql => sql`
   ) c join policies p on p.id = c.policy_id
   order by leaf, depth, place`
 
+const fromBlock = sql`
+  select b.id as leaf, b.id, b.parent_id, b.scope_id, b.cidr, b.policy_id, b.network_id,
+    b.is_network_top, 0 as depth`
+
+/** The policy that a rule of block `b` comes from: the nearest that states the rule. */
+export const sourceOf = (rule: RuleName): Sql => sql`(
+  select policy_id from (${chains(fromBlock)}) chain where rules ? ${rule}
+  order by depth, place limit 1)`
+
 /** The rules that reach each of some blocks; one that none reach is not in the answer. */
 export async function resolveForBlocks(
   db: Database,
   ids: readonly string[],
 ): Promise<Map<string, ResolvedRules>> {
   const links = await rows(db, Link)`${chains(sql`
-    select b.id as leaf, b.id, b.parent_id, b.scope_id, b.cidr, b.policy_id, b.network_id,
-      b.is_network_top, 0 as depth
-    from blocks b where b.id = any (${ids}::uuid[])`)}`
+    ${fromBlock} from blocks b where b.id = any (${ids}::uuid[])`)}`
   const byLeaf = new Map<string, AttachedPolicy[]>()
   for (const { leaf, type, id, name, policy_id, policy_name, rules } of links) {
     const chain = byLeaf.get(leaf) ?? []

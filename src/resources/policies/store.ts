@@ -12,6 +12,7 @@ import { presentOf } from '../allocations/store.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
 import { applyRules, reached, scopesOf } from './apply-store.ts'
 import { readRules, showPolicy } from './rules.ts'
+import { sourceOf } from './rules-store.ts'
 import {
   type Policy,
   type PolicyPatch,
@@ -174,6 +175,6 @@ export async function listExceptions(
           select from kept_ranges k
           where k.block_id = b.id and k.purpose is null
             and k.last >= first_of(a.address) and k.first <= last_of(a.address)))
-      and ${reached({ policy_id: id })}
+      and ${reached({ policy_id: id })} and ${sourceOf('exclusions')} = ${id}
     order by a.id limit ${limit + 1}`
 }
