@@ -63,7 +63,10 @@ export function updateBlock(
       where id = ${id} returning ${blockColumns}`
     if (!updated) throw new IpamError('block_not_found')
     // Only now: what a grown block keeps back may not have fitted into the old one.
-    if (before.policy_id !== after.policy_id) await applyRules(tx, { block_id: id })
+    // A CIDR is part of the reasons that refusals give below it.
+    const isNamed = after.policy_id !== null && before.cidr !== after.cidr
+    const isFelt = before.policy_id !== after.policy_id || isNamed
+    if (isFelt) await applyRules(tx, { block_id: id })
     else await applyRulesTo(tx, id)
     await appendEvents(tx, eventsOf('block.updated', [updated]))
     return updated
