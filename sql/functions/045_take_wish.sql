@@ -33,6 +33,7 @@ language plpgsql stable as $$
 declare
   kept kept_ranges;
   waiting quarantine;
+  shown text := case when wanted = first_of(wanted) then host(wanted) else wanted::text end;
 begin
   if not wanted <<= block.cidr then
     refusal := 'address_outside_block';
@@ -61,18 +62,16 @@ begin
       and (k.purpose is null or k.purpose is distinct from wish.purpose)
     order by k.last limit 1;
     if kept.block_id is null then
-      detail := format('%s is excluded by %s.', host(wanted),
-        replace(block.excluded_octets_reason, '{octet}', last_octet(wanted)::text));
+      detail := format('%s is excluded by %s.', shown, regexp_replace(
+        block.excluded_octets_reason, '(`, last octet ){octet}',
+        '\1' || last_octet(wanted)));
     elsif kept.reason not like 'policy %' then
-      detail := format('%s %s the %s of %s.', case when masklen(wanted) < masklen(kept.first)
-        then wanted::text else host(wanted) end, case when masklen(wanted) < masklen(kept.first)
-        then 'holds' else 'is' end, kept.reason, block.cidr);
+      detail := format('%s %s the %s of %s.', shown,
+        case when shown = host(wanted) then 'is' else 'holds' end, kept.reason, block.cidr);
     elsif kept.purpose is null then
-      detail := format('%s is excluded by %s.',
-        case when masklen(wanted) < masklen(kept.first) then wanted::text else host(wanted) end,
-        kept.reason);
+      detail := format('%s is excluded by %s.', shown, kept.reason);
     else
-      detail := format('%s is kept back by %s.', host(wanted), kept.reason);
+      detail := format('%s is kept back by %s.', shown, kept.reason);
     end if;
   end if;
 end $$;
