@@ -1,5 +1,6 @@
 import { type PostgresServer, startPostgresServer } from '../test/helpers/postgres-server.ts'
 import { measureBulk, measureEmbedded } from './alone.ts'
+import { allocationCases } from './cases.ts'
 import { BlockMaker, blockKinds, type FilledBlock, fills, slashEight } from './fill.ts'
 import { type LoadClient, startLoadClient } from './load.ts'
 import { type BenchOptions, Measurements, say, warmUp, withoutEnd } from './measure.ts'
@@ -104,11 +105,10 @@ async function prepare(campaign: Campaign): Promise<RoundBlocks[]> {
         blocks.set(fillName(kind, fill), await maker.make(wanted))
       }
     }
-    for (const strategy of ['random', 'least_recently_used'] as const) {
-      const wanted = { kind: slashEight, fill: 50, count: 1, strategy } as const
-      blocks.set(strategy, await maker.make(wanted))
+    for (const { name, block } of allocationCases) {
+      blocks.set(name, await maker.make({ ...block, count: 1 }))
     }
-    for (const name of ['ceiling', 'specific', ...naive.map(([size]) => `naive ${size}`)]) {
+    for (const name of ['ceiling', ...naive.map(([size]) => `naive ${size}`)]) {
       blocks.set(name, await maker.make({ kind: slashEight, fill: 0, count: 1 }))
     }
     rounds.push(blocks)
