@@ -7,7 +7,7 @@ import { type BenchOptions, Measurements, say, warmUp, withoutEnd } from './meas
 import { type AllocateReport, makeReport } from './report.ts'
 import { type Campaign, fillName, measureRound, type RoundBlocks } from './round.ts'
 import {
-  type BenchServer,
+  closeAll,
   countDifferences,
   describeMachine,
   query,
@@ -18,24 +18,18 @@ import {
 const naiveConnections = [10, 20] as const
 
 /** Measures everything that `allocate` reports. */
-export async function benchAllocate(options: BenchOptions): Promise<AllocateReport> {
-  const closers: (() => Promise<void>)[] = []
-  const closing = <T extends { close(): Promise<void> }>(thing: T): T => {
-    closers.unshift(() => thing.close())
-    return thing
-  }
-  try {
+export function benchAllocate(options: BenchOptions): Promise<AllocateReport> {
+  return closeAll(async closing => {
     const postgres = await startPostgresServer()
-    closers.unshift(() => postgres.stop())
+    closing(() => postgres.stop())
     const machine = await describeMachine(postgres.url)
-    const load = closing(startLoadClient())
+    const load = startLoadClient()
+    closing(() => load.close())
     const main = await measureMain({ postgres, load, options, closing })
     const bulk = await measureBulk({ postgres, load, options })
     const embedded = await measureEmbedded({ load, options })
     return makeReport({ machine, options, ...main, bulk, embedded })
-  } finally {
-    for (const close of closers) await close().catch(error => say(String(error)))
-  }
+  })
 }
 
 /** Ours, the ceiling and the naive way, on one database. */
@@ -43,12 +37,15 @@ async function measureMain(given: {
   postgres: PostgresServer
   load: LoadClient
   options: BenchOptions
-  closing: (server: BenchServer) => BenchServer
+  closing: (close: () => Promise<void>) => void
 }) {
   const { postgres, load, options, closing } = given
   const database = await postgres.createDatabase('bench')
-  const start = async (server: Omit<ServerOptions, 'environment'>) =>
-    closing(await startServer({ ...server, environment: { DATABASE_URL: database } }))
+  const start = async (options: Omit<ServerOptions, 'environment'>) => {
+    const server = await startServer({ ...options, environment: { DATABASE_URL: database } })
+    closing(() => server.close())
+    return server
+  }
   const ours = await start({ kind: 'melange' })
   const noop = await start({ kind: 'noop' })
   const naive = []

@@ -164,12 +164,20 @@ export function asTable(report: AllocateReport): string {
   ].join('\n')
 }
 
-/** Writes bench/results/YYYY-MM-DD-allocate.json, and the table beside it. */
-export function save(report: AllocateReport): string {
+/** Writes bench/results/YYYY-MM-DD-NAME.json, and the table beside it. */
+export function save({
+  name,
+  report,
+  table,
+}: {
+  name: string
+  report: { readonly date: string }
+  table: string
+}): string {
   const folder = new URL('results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
-  const file = new URL(`${report.date.slice(0, 10)}-allocate.json`, folder)
+  const file = new URL(`${report.date.slice(0, 10)}-${name}.json`, folder)
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
-  writeFileSync(new URL(file.href.replace(/json$/, 'md')), asTable(report))
+  writeFileSync(new URL(file.href.replace(/json$/, 'md')), table)
   return file.pathname
 }
