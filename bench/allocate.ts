@@ -1,12 +1,13 @@
 import { type PostgresServer, startPostgresServer } from '../test/helpers/postgres-server.ts'
 import { measureBulk, measureEmbedded } from './alone.ts'
+import { allocationCases } from './cases.ts'
 import { BlockMaker, blockKinds, type FilledBlock, fills, slashEight } from './fill.ts'
 import { type LoadClient, startLoadClient } from './load.ts'
 import { type BenchOptions, Measurements, say, warmUp, withoutEnd } from './measure.ts'
 import { type AllocateReport, makeReport } from './report.ts'
 import { type Campaign, fillName, measureRound, type RoundBlocks } from './round.ts'
 import {
-  type BenchServer,
+  closeAll,
   countDifferences,
   describeMachine,
   query,
@@ -17,24 +18,18 @@ import {
 const naiveConnections = [10, 20] as const
 
 /** Measures everything that `allocate` reports. */
-export async function benchAllocate(options: BenchOptions): Promise<AllocateReport> {
-  const closers: (() => Promise<void>)[] = []
-  const closing = <T extends { close(): Promise<void> }>(thing: T): T => {
-    closers.unshift(() => thing.close())
-    return thing
-  }
-  try {
+export function benchAllocate(options: BenchOptions): Promise<AllocateReport> {
+  return closeAll(async closing => {
     const postgres = await startPostgresServer()
-    closers.unshift(() => postgres.stop())
+    closing(() => postgres.stop())
     const machine = await describeMachine(postgres.url)
-    const load = closing(startLoadClient())
+    const load = startLoadClient()
+    closing(() => load.close())
     const main = await measureMain({ postgres, load, options, closing })
     const bulk = await measureBulk({ postgres, load, options })
     const embedded = await measureEmbedded({ load, options })
     return makeReport({ machine, options, ...main, bulk, embedded })
-  } finally {
-    for (const close of closers) await close().catch(error => say(String(error)))
-  }
+  })
 }
 
 /** Ours, the ceiling and the naive way, on one database. */
@@ -42,12 +37,15 @@ async function measureMain(given: {
   postgres: PostgresServer
   load: LoadClient
   options: BenchOptions
-  closing: (server: BenchServer) => BenchServer
+  closing: (close: () => Promise<void>) => void
 }) {
   const { postgres, load, options, closing } = given
   const database = await postgres.createDatabase('bench')
-  const start = async (server: Omit<ServerOptions, 'environment'>) =>
-    closing(await startServer({ ...server, environment: { DATABASE_URL: database } }))
+  const start = async (options: Omit<ServerOptions, 'environment'>) => {
+    const server = await startServer({ ...options, environment: { DATABASE_URL: database } })
+    closing(() => server.close())
+    return server
+  }
   const ours = await start({ kind: 'melange' })
   const noop = await start({ kind: 'noop' })
   const naive = []
@@ -104,11 +102,10 @@ async function prepare(campaign: Campaign): Promise<RoundBlocks[]> {
         blocks.set(fillName(kind, fill), await maker.make(wanted))
       }
     }
-    for (const strategy of ['random', 'least_recently_used'] as const) {
-      const wanted = { kind: slashEight, fill: 50, count: 1, strategy } as const
-      blocks.set(strategy, await maker.make(wanted))
+    for (const { name, block } of allocationCases) {
+      blocks.set(name, await maker.make({ ...block, count: 1 }))
     }
-    for (const name of ['ceiling', 'specific', ...naive.map(([size]) => `naive ${size}`)]) {
+    for (const name of ['ceiling', ...naive.map(([size]) => `naive ${size}`)]) {
       blocks.set(name, await maker.make({ kind: slashEight, fill: 0, count: 1 }))
     }
     rounds.push(blocks)

@@ -69,7 +69,8 @@ export type BlocksWanted = {
   readonly singles?: number
 }
 
-const bulkMax = 4096
+/** How many addresses one call may take. */
+export const bulkMax = 4096
 const childrenMax = 256
 
 /** Makes and fills blocks through the API, in an address scope of their own. */
@@ -84,10 +85,7 @@ export class BlockMaker {
   }
 
   async make({ kind, fill, count, strategy, singles = 0 }: BlocksWanted): Promise<FilledBlock[]> {
-    const scope = await this.#post<{ id: string }>('/v2/address-scopes', {
-      project_id: 'bench',
-      name: `bench-${++this.#scopes}`,
-    })
+    const scope = await this.#makeScope()
     const top = await this.#post<{ id: string }>('/v2/blocks', {
       scope_id: scope.id,
       cidr: kind.version === 4 ? '0.0.0.0/0' : '2001:db8::/32',
@@ -107,6 +105,25 @@ export class BlockMaker {
     }
     if (fill !== 0) await this.#fill(blocks, fill, singles)
     return blocks
+  }
+
+  /** A block at the top of a scope of its own. */
+  async makeTop({ kind, fill, strategy }: Omit<BlocksWanted, 'count'>): Promise<FilledBlock> {
+    const scope = await this.#makeScope()
+    const block = await this.#post<{ id: string; cidr: string }>('/v2/blocks', {
+      scope_id: scope.id,
+      cidr: `${kind.version === 4 ? '10.0.0.0' : '2001:db8::'}/${kind.length}`,
+      allocate_network_address: true,
+      ...(strategy && { strategy }),
+    })
+    const made = { id: block.id, cidr: block.cidr, scope_id: scope.id }
+    if (fill !== 0) await this.#fill([made], fill, 0)
+    return made
+  }
+
+  #makeScope(): Promise<{ id: string }> {
+    const name = `bench-${++this.#scopes}`
+    return this.#post('/v2/address-scopes', { project_id: 'bench', name })
   }
 
   async #fill(blocks: readonly FilledBlock[], fill: Fill, singles: number): Promise<void> {

@@ -1,5 +1,8 @@
 import { Command, InvalidArgumentError } from 'commander'
 import { benchAllocate } from './allocate.ts'
+import { findCommit } from './checkout.ts'
+import { benchCompare } from './compare.ts'
+import { asCompareTable } from './compare-report.ts'
 import { say } from './measure.ts'
 import { asTable, save } from './report.ts'
 
@@ -14,6 +17,16 @@ type Flags = {
   clients: number
   seconds?: number
   rounds?: number
+}
+
+type CompareFlags = {
+  json?: boolean
+  save?: boolean
+  floor: number
+  clients: number
+  seconds: number
+  rounds: number
+  roundsMax?: number
 }
 
 program
@@ -32,9 +45,33 @@ program
       seconds: seconds ?? (quick ? 0.3 : 3),
       rounds: Math.ceil(rounds ?? (quick ? 1 : 3)),
     })
-    if (isSaved) say(`saved as ${save(report)}`)
-    console.log(json ? JSON.stringify(report) : asTable(report))
+    const table = asTable(report)
+    if (isSaved) say(`saved as ${save({ name: 'allocate', report, table })}`)
+    console.log(json ? JSON.stringify(report) : table)
     if (report.audit > 0) process.exitCode = 1
+  })
+
+program
+  .command('compare')
+  .description('the working tree against another commit, in turn: ratios of the rates')
+  .argument('<rev>', 'the other commit: a branch, a tag, a hash', existing)
+  .option('--json', 'one JSON object on standard output, instead of a table')
+  .option('--save', 'also write bench/results/YYYY-MM-DD-compare-COMMIT.json, and the table')
+  .option('--floor <ratio>', 'status 1 if sequential allocation has less', positive, 0.9)
+  .option('--clients <n>', 'connections under load', positive, 64)
+  .option('--seconds <n>', 'of one measurement, about', positive, 0.25)
+  .option('--rounds <n>', 'in each of which both are measured four times', positive, 12)
+  .option('--rounds-max <n>', 'of the core case, while it is unsure (10 × rounds)', positive)
+  .action(async (revision: string, { json, save: isSaved, ...flags }: CompareFlags) => {
+    const rounds = Math.ceil(flags.rounds)
+    const rounds_max = Math.max(rounds, flags.roundsMax ?? 10 * rounds)
+    const { clients, seconds, floor } = flags
+    const report = await benchCompare({ revision, clients, seconds, rounds, rounds_max, floor })
+    const table = asCompareTable(report)
+    const name = `compare-${report.theirs.commit.slice(0, 12)}`
+    if (isSaved) say(`saved as ${save({ name, report, table })}`)
+    console.log(json ? JSON.stringify(report) : table)
+    if (report.verdict === 'fail') process.exitCode = 1
   })
 
 // So that what ends with the process (servers, PostgreSQL) does so after Ctrl-C, too.
@@ -43,6 +80,11 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 await program.parseAsync()
+
+function existing(revision: string): string {
+  if (findCommit(revision) === null) throw new InvalidArgumentError('There is no such commit.')
+  return revision
+}
 
 function positive(text: string): number {
   const value = Number(text)

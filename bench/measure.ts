@@ -76,9 +76,9 @@ export class Measurements {
 
   async run(
     name: string,
-    job: Omit<Job, 'connections' | 'seconds' | 'warmup_seconds'>,
+    job: Omit<Job, 'connections' | 'seconds' | 'warmup_seconds'> & { connections?: number },
   ): Promise<JobResult> {
-    const { clients: connections } = this.#options
+    const connections = job.connections ?? this.#options.clients
     // What is too short for the compiler says nothing of the rates that follow.
     const seconds = Math.max(name === warmUp ? 1 : 0, this.#options.seconds)
     const { warmup_seconds } = this

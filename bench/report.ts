@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { Filling } from './allocate.ts'
 import type { BulkReport, EmbeddedReport } from './alone.ts'
+import { allocationCases } from './cases.ts'
 import { blockKinds, type fills } from './fill.ts'
 import { type BenchOptions, type Figure, type Measurements, round } from './measure.ts'
 import { fillName } from './round.ts'
@@ -27,6 +28,9 @@ type Goal = {
 }
 
 export type AllocateReport = ReturnType<typeof makeReport>
+
+/** What is measured on `ours` alone, in the order of the report. */
+const caseNames = ['release', 'lookup', ...allocationCases.map(({ name }) => name)]
 
 /** The one object that `allocate --json` prints. */
 export function makeReport(given: Given) {
@@ -61,9 +65,9 @@ export function makeReport(given: Given) {
     flatness: Math.min(...Object.values(flatness)),
     release_per_s: figure('release').per_s,
     lookup_per_s: figure('lookup').per_s,
-    random_per_s: figure('random').per_s,
-    lru_per_s: figure('least_recently_used').per_s,
-    specific_per_s: figure('specific').per_s,
+    ...Object.fromEntries(
+      allocationCases.map(({ name, member }) => [`${member ?? name}_per_s`, figure(name).per_s]),
+    ),
     pglite_per_s: embedded.per_s,
     bulk,
     audit: given.audit + bulk.audit + embedded.audit,
@@ -82,11 +86,7 @@ export function makeReport(given: Given) {
       allocate,
       ceiling,
       naive,
-      ...Object.fromEntries(
-        ['release', 'lookup', 'random', 'least_recently_used', 'specific'].map(
-          name => [name, figure(name)] as const,
-        ),
-      ),
+      ...Object.fromEntries(caseNames.map(name => [name, figure(name)] as const)),
       pglite: embedded,
     },
   }
@@ -153,7 +153,7 @@ export function asTable(report: AllocateReport): string {
     row('no-op ceiling', details.ceiling),
     ...details.naive.map(one => row(`naive, ${one.connections} connections`, one)),
     ...details.allocate.map(one => row(`next free, ${one.block}, ${one.fill_percent} % full`, one)),
-    ...['release', 'lookup', 'random', 'least_recently_used', 'specific'].map(name =>
+    ...caseNames.map(name =>
       row(name, (details as unknown as Record<string, Figure>)[name] as Figure),
     ),
     row('next free, embedded database', details.pglite),
@@ -164,12 +164,20 @@ export function asTable(report: AllocateReport): string {
   ].join('\n')
 }
 
-/** Writes bench/results/YYYY-MM-DD-allocate.json, and the table beside it. */
-export function save(report: AllocateReport): string {
+/** Writes bench/results/YYYY-MM-DD-NAME.json, and the table beside it. */
+export function save({
+  name,
+  report,
+  table,
+}: {
+  name: string
+  report: { readonly date: string }
+  table: string
+}): string {
   const folder = new URL('results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
-  const file = new URL(`${report.date.slice(0, 10)}-allocate.json`, folder)
+  const file = new URL(`${report.date.slice(0, 10)}-${name}.json`, folder)
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
-  writeFileSync(new URL(file.href.replace(/json$/, 'md')), asTable(report))
+  writeFileSync(new URL(file.href.replace(/json$/, 'md')), table)
   return file.pathname
 }

@@ -20,6 +20,8 @@ export type ServerKind = 'melange' | 'naive' | 'noop'
 export type ServerOptions = {
   readonly kind: ServerKind
   readonly environment: Readonly<Record<string, string>>
+  /** The built program, if it is not that of the working tree. */
+  readonly program?: string
   /** Connections to the database of a baseline; Melange itself keeps its default. */
   readonly connections?: number
 }
@@ -27,13 +29,13 @@ export type ServerOptions = {
 const startMs = 60_000
 const stopMs = 30_000
 const auditMs = 3_600_000
-const program = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+const ourProgram = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const baseline = fileURLToPath(new URL('baseline-server.ts', import.meta.url))
 const tsx = import.meta.resolve('tsx')
 
 /** Starts the built program, or a baseline on the built modules; the log goes to /dev/null. */
 export async function startServer(options: ServerOptions): Promise<BenchServer> {
-  const { kind, connections = 10 } = options
+  const { kind, program = ourProgram, connections = 10 } = options
   const token = process.env.MELANGE_ADMIN_TOKEN || `bench-${randomUUID()}`
   const command =
     kind === 'melange' ? [program, 'serve'] : ['--import', tsx, baseline, kind, String(connections)]
@@ -60,7 +62,7 @@ export async function startServer(options: ServerOptions): Promise<BenchServer> 
 
 /** What `melange audit` finds wrong with a database: nothing, one hopes. */
 export async function countDifferences(environment: Record<string, string>): Promise<number> {
-  const child = spawnNode([program, 'audit', '--json'], environment, 'pipe')
+  const child = spawnNode([ourProgram, 'audit', '--json'], environment, 'pipe')
   const forget = endWithUs(child)
   let output = ''
   let complaint = ''
@@ -80,6 +82,20 @@ export async function countDifferences(environment: Record<string, string>): Pro
     process.stderr.write(`audit: ${JSON.stringify(difference)}\n`)
   }
   return differences.length
+}
+
+/** Runs `work`, then closes what it opened, the last thing first. */
+export async function closeAll<Result>(
+  work: (closing: (close: () => Promise<void>) => void) => Promise<Result>,
+): Promise<Result> {
+  const closers: (() => Promise<void>)[] = []
+  try {
+    return await work(close => void closers.unshift(close))
+  } finally {
+    for (const close of closers) {
+      await close().catch(error => process.stderr.write(`${String(error)}\n`))
+    }
+  }
 }
 
 /** Ends a child with this process, however that ends; returns what takes the promise back. */
