@@ -112,6 +112,23 @@ describe.skipIf(inject('postgresUrl') === '')('two servers on one database', () 
       },
     ],
     [
+      'POST /v2/allocations',
+      async n => {
+        const { id: block_id } = await newBlock(`10.0.${n}.0/24`)
+        const body = { block_id, project_id: 'p', owner_id: `vm-${n}`, count: 2 }
+        return { method: 'POST', path: '/v2/allocations', body }
+      },
+    ],
+    [
+      'DELETE /v2/allocations/{id}',
+      async n => {
+        const { id: block_id } = await newBlock(`10.0.${n}.0/24`)
+        const body = { block_id, project_id: 'p' }
+        const { allocations } = await made<Body>('/v2/allocations', body)
+        return { method: 'DELETE', path: `/v2/allocations/${allocations[0]?.id}` }
+      },
+    ],
+    [
       'POST /v2/allocations/release',
       async n => {
         const { id: block_id } = await newBlock(`10.0.${n}.0/24`)
@@ -218,6 +235,15 @@ describe.skipIf(inject('postgresUrl') === '')('two servers on one database', () 
           write: { method: 'PATCH', path: `/v2/blocks/${shared.id}`, body: { name } },
         },
         {
+          kind: 'allocate',
+          key: `${name}-allocate`,
+          write: {
+            method: 'POST',
+            path: '/v2/allocations',
+            body: { block_id: shared.id, project_id: round, owner_id: name },
+          },
+        },
+        {
           kind: 'scope',
           key: `${name}-scope`,
           write: {
@@ -262,6 +288,11 @@ describe.skipIf(inject('postgresUrl') === '')('two servers on one database', () 
       expect(children.map(({ name }) => String(name)).toSorted()).toEqual(wanted.toSorted())
       const [block] = await query('select generation from blocks where id = $1', [shared.id])
       expect(block?.generation).toBe(1 + of('rename').length)
+      const owners = await query('select owner_id from allocations where block_id = $1', [
+        shared.id,
+      ])
+      const asked = of('allocate').map(({ write }) => (write.body as { owner_id: string }).owner_id)
+      expect(owners.map(({ owner_id }) => String(owner_id)).toSorted()).toEqual(asked.toSorted())
       const events = await query(
         `select type, count(*)::int as n from events
         where object_id = $1 or data ->> 'parent_id' = $2 group by type order by type`,
