@@ -10,10 +10,14 @@ import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
 
 /** A new, migrated database of the kind this vitest project runs on; `close` removes it. */
 export async function newDatabase(): Promise<OpenDatabase> {
-  const db = inject('databaseKind') === 'pglite' ? await pgliteDatabase() : await newOnServer()
+  const db = await newEmptyDatabase()
   await migrate(db)
   return db
 }
+
+/** A new database of this kind, without a schema. */
+export const newEmptyDatabase = (): Promise<OpenDatabase> =>
+  inject('databaseKind') === 'pglite' ? pgliteDatabase() : newOnServer()
 
 const connectionsMax = 10
 
