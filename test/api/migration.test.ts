@@ -38,10 +38,26 @@ const content = `
   from (values ('block.created', '${v4}'), ('block.created', '${v6}'), ('allocation.created', '${held}'))
     e (type, id)`
 
+/** Functions as the first version declared them, where this one declares others of the name. */
+const functions = `
+  create function give_range(uuid, inet, inet, timestamptz) returns void language sql as '';
+  create function find_prefix(uuid, int) returns inet language sql as 'select null::inet';
+  create function joined_ranges(block uuid) returns table (first inet, last inet) language sql
+    as 'select null::inet, null::inet';
+  create function take_addresses(blocks, bigint) returns inet[] language sql
+    as 'select null::inet[]';
+  create type allocation_request as (request int, block_id uuid);
+  create function take_wish(blocks, allocation_request, out addresses inet[], out refusal text)
+    language sql as 'select null::inet[], null';
+  create function why_not_free(blocks, inet) returns text language sql as 'select null';
+  create function allocate_addresses(jsonb) returns table (request int, id uuid, error text)
+    language sql as 'select 0, null::uuid, null'`
+
 test('a database of the first version is brought up to this one with all that it holds', async () => {
   db = await newEmptyDatabase()
   await db.execute(first)
   await db.execute(content)
+  await db.execute(functions)
   await migrate(db)
 
   expect((await audit(db)).differences).toEqual([])
