@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { type Database, rows } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { checks } from './checks-store.ts'
+import { findStaleRules } from './rules-store.ts'
 
 /** Something that contradicts an invariant. */
 export type Difference = {
@@ -30,8 +31,8 @@ const Checked = Type.Object({
 const differencesMax = 10_000
 
 /**
- * Recomputes free space, counts and invariants from blocks and allocations, in one snapshot, so
- * that it is right while others work.
+ * Recomputes free space, counts, rules and invariants from blocks, allocations and policies, in one
+ * snapshot, so that it is right while others work.
  */
 export function audit(db: Database): Promise<AuditReport> {
   return db.transaction(async tx => {
@@ -46,6 +47,12 @@ export function audit(db: Database): Promise<AuditReport> {
       const found = await rows(tx, Found)`
         select subject, detail from (${query}) found limit ${differencesMax}`
       differences.push(...found.map(row => ({ check, ...row })))
+    }
+    let staleMax = differencesMax
+    for await (const found of findStaleRules(tx)) {
+      differences.push({ check: 'I3 rules out of date', ...found })
+      staleMax -= 1
+      if (staleMax === 0) break
     }
     return { checked: checked ?? { blocks: 0, allocations: 0, ended: 0 }, differences }
   })

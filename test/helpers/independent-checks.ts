@@ -1,9 +1,8 @@
 import type { Query } from './direct-sql.ts'
+import { findSpaceFaults } from './independent-space.ts'
 
 // What must be true of a database, computed by other means than the product and its audit:
 // plain queries, addresses as bytes (inet_send), and arithmetic on bigint here.
-
-const hex = (address: string) => `substr(encode(inet_send(${address}), 'hex'), 9)`
 
 const pairs: Readonly<Record<string, string>> = {
   'one address, two current allocations': `
@@ -58,6 +57,33 @@ const pairs: Readonly<Record<string, string>> = {
 
   'an allocation both current and ended': `
     select id from allocations join allocation_history using (id)`,
+
+  'an address held and in quarantine': `
+    select a.address as one, q.address as other from allocations a
+    join quarantine q on a.scope_id = q.scope_id and a.address && q.address`,
+
+  'two overlap in quarantine': `
+    select a.address as one, b.address as other from quarantine a
+    join quarantine b on a.scope_id = b.scope_id and a.allocation_id < b.allocation_id
+      and a.address && b.address`,
+
+  'quarantine of what has not ended so': `
+    select q.allocation_id, q.address from quarantine q
+    where not exists (
+      select from allocation_history h
+      where h.id = q.allocation_id and h.scope_id = q.scope_id and h.block_id = q.block_id
+        and h.address = q.address and masklen(h.address) = masklen(q.address)
+        and h.ended_at = q.ended_at and h.quarantined_until = q.quarantined_until)`,
+
+  'quarantine in no leaf that holds its address': `
+    select q.allocation_id, q.address from quarantine q
+    where not exists (
+      select from blocks b where b.id = q.block_id and b.scope_id = q.scope_id
+        and b.cidr >>= q.address and not exists (select from blocks c where c.parent_id = b.id))`,
+
+  'an end with a quarantine that was over before': `
+    select id, ended_at, quarantined_until from allocation_history
+    where quarantined_until <= ended_at`,
 }
 
 /** Every contradiction in what the database holds now. */
@@ -67,106 +93,90 @@ export async function findContradictions(query: Query): Promise<string[]> {
     const rows = await query(`select * from (${text}) pairs limit 20`)
     found.push(...rows.map(row => `${name}: ${JSON.stringify(row)}`))
   }
-  return [...found, ...(await findGaps(query)), ...(await findEventFaults(query))]
+  for (const find of [findSpaceFaults, findCountsOfProjects, findEventFaults]) {
+    found.push(...(await find(query)))
+  }
+  return found
 }
 
-type Piece = { readonly kind: string; readonly first: bigint; readonly last: bigint }
-
-/** The pieces of each block must tile it, and its counts must be their sums. */
-async function findGaps(query: Query): Promise<string[]> {
-  const blocks = await query(`
-    select b.id, b.cidr, family(b.cidr) as family, masklen(b.cidr) as length,
-      ${hex('b.cidr::inet')} as first, ${hex('b.gateway_ip')} as gateway,
-      b.gateway_ip <<= b.cidr as has_gateway, b.allocate_network_address,
-      u.total::text, u.allocated::text, u.excluded::text, u.in_children::text, u.free::text
-    from blocks b left join block_usage u on u.block_id = b.id`)
-  const pieces = await query(`
-    select block_id, 'free' as kind, family(last) as family, ${hex('first')} as first,
-      ${hex('last')} as last, 0 as length from free_ranges
+/** What each project has, in each scope and in all of them, against what is counted. */
+async function findCountsOfProjects(query: Query): Promise<string[]> {
+  const things = await query(`
+    select project_id, scope_id, false as is_block, family(address) as family,
+      masklen(address) as length from allocations
     union all
-    select block_id, 'allocated', family(address), ${hex('address')}, null, masklen(address)
-    from allocations
-    union all
-    select parent_id, 'in_children', family(cidr), ${hex('cidr::inet')}, null, masklen(cidr)
-    from blocks where parent_id is not null`)
-  const piecesOf = new Map<unknown, Piece[]>()
-  for (const { block_id, kind, family, first, last, length } of pieces) {
-    const start = BigInt(`0x${first}`)
-    const end = last === null ? endOf(start, Number(family), Number(length)) : BigInt(`0x${last}`)
-    const piece = { kind: String(kind), first: start, last: end }
-    piecesOf.set(block_id, [...(piecesOf.get(block_id) ?? []), piece])
-  }
-  return blocks.flatMap(block => faultsOf(block, piecesOf.get(block.id) ?? []))
-}
-
-const endOf = (first: bigint, family: number, length: number) =>
-  first + (1n << BigInt((family === 4 ? 32 : 128) - length)) - 1n
-
-function faultsOf(block: Record<string, unknown>, found: readonly Piece[]): string[] {
-  const [family, length] = [Number(block.family), Number(block.length)]
-  const first = BigInt(`0x${block.first}`)
-  const last = endOf(first, family, length)
-  const isParent = found.some(({ kind }) => kind === 'in_children')
-  const kept = new Set<bigint>()
-  if (!isParent) {
-    const hasEnds = family === 4 ? length < 31 : length >= 64 && length < 127
-    if (hasEnds && !block.allocate_network_address) kept.add(first)
-    if (hasEnds && family === 4) kept.add(last)
-    if (block.has_gateway === true) kept.add(BigInt(`0x${block.gateway}`))
-  }
-  const excluded = [...kept].map(address => ({ kind: 'excluded', first: address, last: address }))
-  const pieces = [...found, ...excluded].sort((a, b) => (a.first < b.first ? -1 : 1))
-  const faults: string[] = []
-  let next = first
-  for (const piece of pieces) {
-    if (piece.first !== next) {
-      faults.push(`${block.cidr}: ${piece.kind} begins at ${piece.first}, expected ${next}`)
+    select project_id, scope_id, true, null, null from blocks where project_id is not null`)
+  type Counts = { allocations: number; ipv6_64s: bigint; blocks: number }
+  const counts = new Map<string, Counts>()
+  for (const { project_id, scope_id, is_block, family, length } of things) {
+    for (const place of [scope_id, null]) {
+      const key = JSON.stringify([project_id, place])
+      const count = counts.get(key) ?? { allocations: 0, ipv6_64s: 0n, blocks: 0 }
+      counts.set(key, count)
+      if (is_block) count.blocks += 1
+      else count.allocations += 1
+      if (family === 6 && Number(length) <= 64) count.ipv6_64s += 1n << BigInt(64 - Number(length))
     }
-    next = piece.last + 1n
   }
-  if (next !== last + 1n) faults.push(`${block.cidr} ends at ${next - 1n}, not at ${last}`)
-  for (const kind of ['free', 'allocated', 'excluded', 'in_children']) {
-    const size = pieces
-      .filter(piece => piece.kind === kind)
-      .reduce((sum, piece) => sum + piece.last - piece.first + 1n, 0n)
-    // In a parent, what is free for more children is counted as free, too.
-    if (String(size) !== block[kind])
-      faults.push(`${block.cidr}: ${size} ${kind}, not ${block[kind]}`)
+  const stored = await query(`
+    select project_id, scope_id, allocations::text, ipv6_64s::text, blocks::text from project_usage`)
+  const faults: string[] = []
+  for (const { project_id, scope_id, ...row } of stored) {
+    const key = JSON.stringify([project_id, scope_id])
+    const { allocations, ipv6_64s, blocks } = counts.get(key) ?? {
+      allocations: 0,
+      ipv6_64s: 0n,
+      blocks: 0,
+    }
+    counts.delete(key)
+    const right = [allocations, ipv6_64s, blocks].join()
+    const shown = [row.allocations, row.ipv6_64s, row.blocks].join()
+    if (shown !== right) faults.push(`${key} counts ${shown}, has ${right}`)
   }
-  if (String(last - first + 1n) !== block.total) faults.push(`${block.cidr}: ${block.total} in all`)
-  return faults
+  return [...faults, ...[...counts.keys()].map(key => `${key} is not counted`)]
 }
 
 const changes: Readonly<Record<string, readonly string[]>> = {
-  allocation: ['created', 'updated', 'released'],
+  allocation: ['created', 'updated', 'renewed', 'confirmed', 'released', 'expired'],
   block: ['created', 'updated', 'deleted'],
+  network: ['created', 'updated', 'deleted'],
+  policy: ['created', 'updated', 'deleted'],
   address_scope: ['created', 'updated', 'deleted'],
 }
 
 /** The events of each object tell its whole life, in order, up to its present state. */
 async function findEventFaults(query: Query): Promise<string[]> {
   const events = await query(`
-    select type, object_id, (data ->> 'generation')::int as generation from events order by seq`)
-  const present = new Map<unknown, { generation: number; isGone: boolean }>()
+    select type, object_id, (data ->> 'generation')::int as generation from events
+    where split_part(type, '.', 2) not in ('threshold_reached', 'threshold_left') order by seq`)
+  // What the migration made has no event of its beginning.
+  const builtIn = await query(`select id from address_scopes where project_id is null`)
+  const present = new Map<unknown, { generation: number; isGone: boolean }>(
+    builtIn.map(({ id }) => [id, { generation: 1, isGone: false }]),
+  )
   const faults: string[] = []
   for (const { type, object_id, generation } of events) {
     const [kind = '', change = ''] = String(type).split('.')
     const before = present.get(object_id)
     const step = change === 'deleted' ? 0 : 1
-    const isNext = before
-      ? !before.isGone && Number(generation) === before.generation + step
-      : change === 'created' && Number(generation) === 1
+    const isAgain = kind === 'network' && before?.isGone // Callers may use its id again.
+    const isNext =
+      before && !isAgain
+        ? !before.isGone && Number(generation) === before.generation + step
+        : change === 'created' && Number(generation) === 1
     if (!isNext || !changes[kind]?.includes(change)) {
       faults.push(`${type} ${generation} of ${object_id} follows ${before?.generation}`)
     }
-    const isGone = change === 'deleted' || change === 'released'
+    const isGone = ['deleted', 'released', 'expired'].includes(change)
     present.set(object_id, { generation: Number(generation), isGone })
   }
   const objects = await query(`
     select id, generation, false as is_gone from allocations
     union all select id, generation, true from allocation_history
     union all select id, generation, false from blocks
-    union all select id, generation, false from address_scopes where project_id is not null`)
+    union all select id, generation, false from networks
+    union all select id, generation, false from policies
+    union all select id, generation, false from address_scopes`)
   for (const { id, generation, is_gone } of objects) {
     const told = present.get(id)
     present.delete(id)

@@ -39,3 +39,10 @@ export class Random {
     throw new RangeError('nothing to choose from')
   }
 }
+
+/** Some of a few values, at most so many, in any order. */
+export function someOf<T>(random: Random, values: readonly T[], most: number): T[] {
+  const left = [...values]
+  const wanted = Math.min(random.below(most + 1), values.length)
+  return Array.from({ length: wanted }, () => random.take(left) as T)
+}

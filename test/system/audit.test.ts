@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
 import { startLoad } from '../helpers/race-load.ts'
 import { createWorld } from '../helpers/race-world.ts'
+import { createRuledWorld } from '../helpers/ruled-world.ts'
 import { cleanUp, runAudit, ServerProcess, settingsFile } from '../helpers/server-process.ts'
 
 type Damage = {
@@ -13,6 +14,7 @@ type Damage = {
 
 const single = 'select * from allocations where not is_prefix order by id limit 1'
 const ended = 'select * from allocation_history where not is_prefix order by id limit 1'
+const waiting = 'select * from quarantine order by allocation_id limit 1'
 const parent = `select b.* from blocks b join block_usage u on u.block_id = b.id
   where u.in_children > 0 order by b.id limit 1`
 /** A copy of an allocation that somebody else holds. */
@@ -74,7 +76,7 @@ const damages: readonly Damage[] = [
     what: 'a gateway is changed by hand',
     sql: `update blocks set gateway_ip = (select address from (${single}) a)
           where id = (select block_id from (${single}) a)`,
-    named: ['I3 space lost or used twice'],
+    named: ['I3 rules out of date'],
   },
   {
     what: 'an allocation is moved to a free address',
@@ -199,6 +201,183 @@ const damages: readonly Damage[] = [
   },
 ]
 
+/** Damage to what policies, holds and quarantine bring. */
+const damagesOfRules: readonly Damage[] = [
+  {
+    what: 'a quarantined address has lost its row',
+    sql: `delete from quarantine where allocation_id = (select allocation_id from (${waiting}) q)`,
+    named: ['I3 space lost or used twice', 'I3 counts'],
+  },
+  {
+    what: 'a quarantined address is free, too',
+    sql: `insert into free_ranges (block_id, first, last)
+          select block_id, address, address from (${waiting}) q`,
+    named: ['I3 space lost or used twice', 'I3 counts'],
+  },
+  {
+    what: 'a quarantined address is held by another',
+    sql: `insert into allocations (id, scope_id, ${copied})
+          select gen_random_uuid(), scope_id, block_id, address, 'p', now() from (${waiting}) q`,
+    named: ['I6 address held or quarantined twice', 'I3 space lost or used twice', 'I3 counts'],
+  },
+  {
+    what: 'an address waits twice',
+    sql: `alter table quarantine drop constraint address_quarantined;
+          insert into quarantine
+          select gen_random_uuid(), scope_id, block_id, address, ended_at, quarantined_until
+          from (${waiting}) q`,
+    named: ['I6 address held or quarantined twice', 'I6 quarantine without its allocation'],
+  },
+  {
+    what: 'a quarantine is of no allocation',
+    sql: `delete from allocation_history
+          where id = (select allocation_id from (${waiting}) q)`,
+    named: ['I6 quarantine without its allocation', 'I4 allocation gone from the record'],
+  },
+  {
+    what: 'a quarantine ends at another time than its allocation says',
+    sql: `update quarantine set quarantined_until = quarantined_until - interval '1 hour'
+          where allocation_id = (select allocation_id from (${waiting}) q)`,
+    named: ['I6 quarantine without its allocation'],
+  },
+  {
+    what: 'an allocation goes on that is in quarantine',
+    sql: `update quarantine set allocation_id = (select id from (${single}) a)
+          where allocation_id = (select allocation_id from (${waiting}) q)`,
+    named: ['I6 quarantine without its allocation'],
+  },
+  {
+    what: 'a quarantined address is in a block that has children',
+    sql: `insert into quarantine
+          select gen_random_uuid(), scope_id, id, host(cidr)::inet, now(), now() from (${parent}) p`,
+    named: ['I6 quarantine outside its block', 'I6 quarantine without its allocation'],
+  },
+  {
+    what: 'a quarantined address is in another block',
+    sql: `update quarantine q set block_id = (
+            select id from blocks b where not b.cidr >>= q.address limit 1)
+          where allocation_id = (select allocation_id from (${waiting}) q)`,
+    named: ['I6 quarantine outside its block', 'I3 counts'],
+  },
+  {
+    what: 'a quarantine ends before it begins',
+    sql: `update allocation_history set quarantined_until = ended_at - interval '1 second'
+          where id = (select id from (${ended}) h)`,
+    named: ['I4 quarantine ends before it begins', 'I9 newest event tells otherwise'],
+  },
+  ...['held', 'quarantined'].map(kind => ({
+    what: `more is counted as ${kind}`,
+    sql: `update block_usage set ${kind} = ${kind} + 1
+          where block_id = (select block_id from block_usage where ${kind} > 0 and free > 0 limit 1)`,
+    named: ['I3 counts'],
+  })),
+  {
+    what: 'a hold is confirmed by hand',
+    sql: `update allocations set expires_at = null
+          where id = (select id from allocations where expires_at is not null limit 1)`,
+    named: ['I3 counts', 'I9 newest event tells otherwise'],
+  },
+  {
+    what: 'free space has lost its purpose',
+    sql: `update free_ranges set purpose = '' where purpose = 'web'`,
+    named: ['I3 free space of a wrong purpose'],
+  },
+  {
+    what: 'free space for a purpose reaches beyond what is kept for it',
+    sql: `update free_ranges set purpose = 'web' where purpose = '' and excluded_octets is not null`,
+    named: ['I3 free space of a wrong purpose'],
+  },
+  {
+    what: 'free space skips other octets than its block',
+    sql: `update free_ranges set excluded_octets = '{1}' where excluded_octets <> '{}'`,
+    named: ['I3 excluded octets of free space', 'I3 counts'],
+  },
+  {
+    what: 'what is kept from everyone is free',
+    sql: `insert into free_ranges (block_id, first, last, excluded_octets)
+          select k.block_id, k.first, k.first, b.excluded_octets
+          from kept_ranges k join blocks b on b.id = k.block_id
+          where k.purpose is null and k.first < k.last limit 1`,
+    named: ['I3 free space of a wrong purpose', 'I3 counts'],
+  },
+  {
+    what: 'a range that is kept for nobody is forgotten',
+    sql: `delete from kept_ranges k where purpose is null and not exists (
+            select from allocations a where a.address between k.first and k.last)`,
+    named: ['I3 rules out of date', 'I3 space lost or used twice'],
+  },
+  {
+    what: 'a range that is kept for a purpose is forgotten',
+    sql: `delete from kept_ranges where purpose = 'web'`,
+    named: ['I3 rules out of date', 'I3 free space of a wrong purpose'],
+  },
+  {
+    what: 'a range is kept for nobody that no policy names',
+    sql: `update kept_ranges set first = first - 1 where ctid = (
+            select ctid from kept_ranges where reason like 'policy%' limit 1)`,
+    named: ['I3 rules out of date'],
+  },
+  {
+    what: 'a block that has children keeps something back',
+    sql: `insert into kept_ranges select id, host(cidr)::inet, host(cidr)::inet, null, 'network address'
+          from (${parent}) p`,
+    named: ['I3 rules out of date'],
+  },
+  {
+    what: 'the rules of a policy are changed by hand',
+    sql: `update policies set rules = rules || '{"purposes": []}'`,
+    named: ['I3 rules out of date'],
+  },
+  {
+    what: 'a policy is taken from a network by hand',
+    sql: `update blocks set policy_id = null`,
+    named: ['I3 rules out of date'],
+  },
+  ...Object.entries({
+    strategy: `'random'`,
+    quarantine_seconds: '7',
+    quarantine_reuse: 'true',
+    ipv6_generator: `'eui64'`,
+    utilisation_thresholds: `'{99}'`,
+    excluded_octets: `'{99}'`,
+    excluded_octets_reason: `'because'`,
+  }).map(([column, value]) => ({
+    what: `the ${column} of a block is changed by hand`,
+    sql: `update blocks set ${column} = ${value} where id = (
+            select id from blocks where excluded_octets is not null and strategy = 'sequential'
+            limit 1)`,
+    named: ['I3 rules out of date'],
+  })),
+  ...Object.entries({ largest_prefix: 'largest_prefix + 1', pool: `'other'` }).map(
+    ([column, value]) => ({
+      what: `a free range is found by a wrong ${column}`,
+      sql: `alter table free_ranges alter ${column} drop expression;
+            update free_ranges set ${column} = ${value}
+            where ctid = (select ctid from free_ranges where first < last limit 1)`,
+      named: ['I3 what free space is found by'],
+    }),
+  ),
+  {
+    what: 'an end is told as that of a hold that lapsed',
+    sql: `update events set type = 'allocation.expired' where seq = (
+            select seq from events where type = 'allocation.released' limit 1)`,
+    named: ['I9 newest event tells otherwise'],
+  },
+  {
+    what: 'something is told of an allocation after its end',
+    sql: `insert into events (seq, type, object_id, project_id, data)
+          select nextval('event_seq'), 'allocation.renewed', object_id, project_id,
+            jsonb_set(data::jsonb, '{generation}', to_jsonb((data ->> 'generation')::int + 1))
+          from events where type = 'allocation.expired' limit 1`,
+    named: ['I9 events out of order', 'I9 newest event tells otherwise'],
+  },
+  {
+    what: 'the event of a policy is deleted',
+    sql: `delete from events where type = 'policy.created'`,
+    named: ['I9 change without its event'],
+  },
+]
+
 describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
   let original: string
   const MELANGE_CONFIG = settingsFile({ log_level: 'warn' })
@@ -212,6 +391,7 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     await load.progress(1500)
     expect((await load.stop()).surprises).toEqual([])
     await server.stop()
+    await createRuledWorld(original)
   })
   afterAll(async () => {
     await cleanUp()
@@ -226,7 +406,17 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     expect(report.checked.blocks).toBeGreaterThan(10)
   })
 
-  test.each(damages)('names it when $what', async ({ sql, named }) => {
+  test('and nothing wrong with what is only to be cleared away', async () => {
+    const late = await withPostgres(original, query =>
+      query(`
+        select 'hold' as what from allocations where expires_at < now() - interval '1 hour'
+        union
+        select 'quarantine' from quarantine where quarantined_until < now() - interval '1 hour'`),
+    )
+    expect(late.map(({ what }) => what).sort()).toEqual(['hold', 'quarantine'])
+  })
+
+  test.each([...damages, ...damagesOfRules])('names it when $what', async ({ sql, named }) => {
     const copy = await createDatabase(inject('postgresUrl'), original)
     try {
       await withPostgres(copy, async query => {
@@ -248,6 +438,6 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
 
 /** Tells whether the damage was done at all. */
 const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
-  .concat('events')
+  .concat(['events', 'quarantine', 'kept_ranges', 'policies'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')
