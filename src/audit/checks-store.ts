@@ -50,6 +50,21 @@ const insideOf = (select: Sql) => sql`(
 
 const nothingRemoved = sql`exists (select from event_horizon where removed_through = 0)`
 
+/** What each project has in each scope, and (without a scope) in all of them, counted anew. */
+const projectCounts = sql`
+  select project_id, scope_id, count(allocation) as allocations, count(block) as blocks,
+    coalesce(sum(div(${countOf(sql`allocation`)}, 18446744073709551616)), 0) as ipv6_64s
+  from (
+    select project_id, scope_id, address as allocation, null::cidr as block from allocations
+    union all
+    select project_id, null, address, null from allocations
+    union all
+    select project_id, scope_id, null, cidr from blocks where project_id is not null
+    union all
+    select project_id, null, null, cidr from blocks where project_id is not null
+  ) had
+  group by project_id, scope_id`
+
 export const checks: Readonly<Record<string, Sql>> = {
   'I1 address held twice': sql`
     select scope_id::text || ' ' || address as subject, 'also held as ' || before as detail
@@ -168,6 +183,17 @@ export const checks: Readonly<Record<string, Sql>> = {
     where e.type like 'allocation.%' and h.id is null
     group by e.object_id`,
 
+  // A row for what a project had, and has not any more, may be there or not.
+  'I7 counts of projects': sql`
+    select coalesce(u.project_id, t.project_id)
+        || coalesce(' in ' || coalesce(u.scope_id, t.scope_id), '') as subject,
+      format('counts (allocations, IPv6 /64s, blocks) %s, has %s',
+        (u.allocations, u.ipv6_64s, u.blocks), (t.allocations, t.ipv6_64s, t.blocks)) as detail
+    from project_usage u full join (${projectCounts}) t on t.project_id = u.project_id
+      and coalesce(t.scope_id::text, '') = coalesce(u.scope_id::text, '')
+    where (coalesce(u.allocations, 0), coalesce(u.ipv6_64s, 0), coalesce(u.blocks, 0))
+      <> (coalesce(t.allocations, 0), coalesce(t.ipv6_64s, 0), coalesce(t.blocks, 0))`,
+
   // The last event of what is deleted shows it as it was before. The ids of networks are chosen by
   // callers, who may use them again.
   'I9 events out of order': sql`
@@ -193,6 +219,8 @@ export const checks: Readonly<Record<string, Sql>> = {
       select id, generation, created_at from address_scopes where project_id is not null
       union all
       select id, generation, created_at from networks
+      union all
+      select id, generation, created_at from quotas
     ) o
       left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
     where e.seq is null and ${nothingRemoved}
