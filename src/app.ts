@@ -60,6 +60,8 @@ import {
   PolicyRulesRequest,
   RuleSource,
 } from './resources/policies/schema.ts'
+import { quotaRoutes } from './resources/quotas/routes.ts'
+import { ProjectQuota, Quota, QuotaRequest, ScopeQuota } from './resources/quotas/schema.ts'
 import { Problem } from './schema.ts'
 import { statusRoutes } from './status-routes.ts'
 
@@ -90,8 +92,12 @@ const sharedSchemas = [
   NetworkRequest,
   NetworkUtilisation,
   Problem,
+  ProjectQuota,
+  Quota,
+  QuotaRequest,
   ReleaseRequest,
   RuleSource,
+  ScopeQuota,
   Utilisation,
 ]
 
@@ -189,6 +195,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
+    await v2.register(quotaRoutes, { db })
   })
   await app.ready()
   return app

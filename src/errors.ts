@@ -50,6 +50,11 @@ export const errorCatalogue = {
     title: 'Policy not found',
     advice: 'List the policies; it may have been deleted.',
   },
+  quota_not_found: {
+    status: 404,
+    title: 'No such limits are set',
+    advice: 'List the quotas; without limits of its own a project has those of `default`.',
+  },
   address_scope_name_taken: {
     status: 409,
     title: 'The project has an address scope of this name',

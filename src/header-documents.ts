@@ -92,11 +92,11 @@ export function describeHeaders(made: object): object {
 
   const paths = Object.entries(document.paths ?? {}).map(([path, operations]) => {
     if (!path.startsWith('/v2/')) return [path, operations]
-    const isTagged = hasGeneration(operations.get?.responses[200] ?? {})
-    const described = Object.entries(operations).map(([method, operation]) => [
-      method,
-      describe(operation, { method, isTagged }),
-    ])
+    const isTaggedBy = (method: string) => hasGeneration(operations[method]?.responses[200] ?? {})
+    const described = Object.entries(operations).map(([method, operation]) => {
+      const isTagged = isTaggedBy('get') || (method !== 'get' && isTaggedBy('put'))
+      return [method, describe(operation, { method, isTagged })]
+    })
     return [path, Object.fromEntries(described)]
   })
   return { ...document, paths: Object.fromEntries(paths) }

@@ -32,27 +32,34 @@ create or replace trigger block_usage_of_blocks
 after insert or delete or update of cidr, parent_id on blocks
 for each row execute function block_usage_of_blocks();
 
-create or replace function project_usage_of_blocks() returns trigger language plpgsql as $$
-declare
-  block blocks := coalesce(new, old);
+-- Locks what projects use in a scope and in all, row for row in the order of the key: all that a
+-- transaction will change of it, before it changes any.
+create or replace function lock_project_usage(projects text[], scopes uuid[]) returns void
+language plpgsql as $$ -- Not sql, of which every call would be planned.
 begin
-  if block.project_id is not null then
-    insert into project_usage as u (project_id, scope_id, blocks)
-    select block.project_id, scope, 1 from unnest(array[null, block.scope_id]) scope
-    where tg_op = 'INSERT'
-    on conflict (project_id, scope_id) do update set blocks = u.blocks + 1;
-    if tg_op = 'DELETE' then
-      update project_usage u set blocks = u.blocks - 1
-      where u.project_id = block.project_id and u.scope_id is null;
-      update project_usage u set blocks = u.blocks - 1
-      where u.project_id = block.project_id and u.scope_id = block.scope_id;
-    end if;
-  end if;
+  insert into project_usage as u (project_id, scope_id)
+  select p.project_id, p.scope_id from unnest(projects, scopes) p (project_id, scope_id)
+  where p.project_id is not null
+  union
+  select p.project_id, null from unnest(projects) p (project_id) where p.project_id is not null
+  order by project_id, scope_id nulls first
+  -- What is there is locked, and stays as it is.
+  on conflict (project_id, scope_id) do update set blocks = u.blocks where false;
+end $$;
+
+create or replace function project_usage_of_blocks() returns trigger language plpgsql as $$
+begin
+  perform lock_project_usage(
+    array[old.project_id, new.project_id], array[old.scope_id, new.scope_id]);
+  update project_usage u set blocks = u.blocks - 1
+  where u.project_id = old.project_id and (u.scope_id is null or u.scope_id = old.scope_id);
+  update project_usage u set blocks = u.blocks + 1
+  where u.project_id = new.project_id and (u.scope_id is null or u.scope_id = new.scope_id);
   return null;
 end $$;
 
 create or replace trigger project_usage_of_blocks
-after insert or delete on blocks
+after insert or delete or update of project_id, scope_id on blocks
 for each row execute function project_usage_of_blocks();
 
 -- A block goes only when nothing is in it.
@@ -155,9 +162,8 @@ begin
   ) sums
   where u.block_id = sums.block_id;
 
-  perform from (select distinct a.project_id from ended_allocations a order by 1) p,
-    lateral (select from project_usage u where u.project_id = p.project_id
-      order by u.scope_id nulls first for update) locked;
+  perform lock_project_usage(array_agg(e.project_id), array_agg(e.scope_id))
+  from (select distinct a.project_id, a.scope_id from ended_allocations a) e;
   update project_usage u
   set allocations = u.allocations - ended.allocations, ipv6_64s = u.ipv6_64s - ended.ipv6_64s
   from (
@@ -232,25 +238,5 @@ begin
       update block_usage u
       set changed_at = greatest(wall_time(), u.changed_at + interval '1 microsecond')
       where u.block_id = wanted returning u.*;
-  end loop;
-end $$;
-
--- Locks what projects use in a scope and in all, in the order of the key.
-create or replace function lock_project_usage(projects text[], scopes uuid[])
-returns setof project_usage language plpgsql as $$
-declare
-  wanted record;
-begin
-  for wanted in
-    select project_id, scope_id from unnest(projects, scopes) p (project_id, scope_id)
-    union
-    select project_id, null from unnest(projects) p (project_id)
-    order by project_id, scope_id nulls first
-  loop
-    return query
-      insert into project_usage as u (project_id, scope_id)
-      values (wanted.project_id, wanted.scope_id)
-      on conflict (project_id, scope_id) do update set allocations = u.allocations
-      returning u.*;
   end loop;
 end $$;

@@ -27,6 +27,16 @@ begin
   end loop;
 end $$;
 
+-- The holds that reclaim_block ends in these blocks, which are locked.
+create or replace function lapsed_holds(usages block_usage[], at_most int)
+returns setof allocations language sql stable as $$
+  select a.* from unnest(usages) u, lateral (
+    select * from allocations d
+    where d.block_id = u.block_id and d.expires_at <= u.changed_at
+    order by d.expires_at, d.id limit at_most) a
+  where u.held > 0
+$$;
+
 -- Ends holds of a block that have lapsed, and quarantines that are over: at most so many of each.
 -- It looks again at each of them, under the lock of the block (I6). Answers the ids of the holds.
 create or replace function reclaim_block(block blocks, at timestamptz, at_most int)
@@ -38,7 +48,7 @@ begin
   with ended as (
     delete from allocations a where a.id in (
       select d.id from allocations d
-      where d.block_id = block.id and d.expires_at <= at order by d.expires_at limit at_most)
+      where d.block_id = block.id and d.expires_at <= at order by d.expires_at, d.id limit at_most)
       and a.expires_at <= at
     returning a.id
   )
@@ -141,6 +151,7 @@ set enable_seqscan = off
 as $$
 declare
   usage block_usage;
+  usages block_usage[];
   block blocks;
   due uuid[] := array(
     select distinct block_id from (
@@ -152,7 +163,10 @@ declare
     ) d order by block_id limit blocks_max);
   lapsed uuid[] := '{}';
 begin
-  for usage in select * from lock_blocks(due) loop
+  usages := array(select u from lock_blocks(due) u);
+  perform lock_project_usage(array_agg(h.project_id), array_agg(h.scope_id))
+  from lapsed_holds(usages, at_most) h;
+  foreach usage in array usages loop
     select * into block from blocks b where b.id = usage.block_id;
     lapsed := lapsed || reclaim_block(block, usage.changed_at, at_most);
   end loop;

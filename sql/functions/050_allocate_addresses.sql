@@ -229,10 +229,14 @@ declare
   times timestamptz[] := '{}';
   used numeric[] := '{}';
   usage block_usage;
+  usages block_usage[];
+  lapsed_max constant int := 1000; -- Of each block; the background does the rest.
   block blocks;
   place int;
-  room jsonb; -- What quotas leave; `{}` if nobody is limited.
+  is_limited boolean; -- Whether there are any quotas.
+  room jsonb := '{}'; -- What quotas leave; `{}` if nobody is limited.
   less_room jsonb;
+  rest_of_room jsonb;
   held allocations;
   owner_key text;
   owners text[] := '{}'; -- For whom this batch takes what shall be there but once.
@@ -290,25 +294,26 @@ begin
       where s.n <= subnets_max());
   end if;
 
-  for usage in
-    select * from lock_blocks(array(
-      select distinct r.block_id from unnest(requests) r where r.block_id is not null) || subnets)
-  loop
+  usages := array(
+    select u from lock_blocks(array(
+      select distinct r.block_id from unnest(requests) r where r.block_id is not null)
+      || subnets) u);
+  is_limited := lock_usage_of(requests, usages, lapsed_max);
+  foreach usage in array usages loop
     continue when usage.in_children > 0;
     select * into block from blocks b where b.id = usage.block_id;
     if usage.held + usage.quarantined > 0 then
-      lapsed := lapsed || reclaim_block(block, usage.changed_at, 1000);
+      lapsed := lapsed || reclaim_block(block, usage.changed_at, lapsed_max);
     end if;
     locked := locked || block.id;
     locked_blocks := locked_blocks || block;
     times := times || usage.changed_at;
     used := used || 0::numeric;
   end loop;
-  room := '{}';
-  if exists (select from quotas) then
-    room := lock_quotas(
-      array(select r.project_id from unnest(requests) r, unnest(locked_blocks)),
-      array(select b.scope_id from unnest(requests), unnest(locked_blocks) b));
+  if is_limited then
+    room := quota_room(
+      array(select distinct r.project_id from unnest(requests) r),
+      array(select distinct b.scope_id from unnest(locked_blocks) b));
   end if;
 
   -- First what names an address, a prefix or an owner, and what rules make laborious.
@@ -338,8 +343,8 @@ begin
           ipv6_64s_of(wish, block));
         if less_room is null then
           why := 'quota_exceeded';
-          why_detail := quota_reached(wish.project_id, block.scope_id, cardinality(wish.ids),
-            ipv6_64s_of(wish, block));
+          why_detail := quota_reached(room, wish.project_id, block.scope_id,
+            cardinality(wish.ids), ipv6_64s_of(wish, block));
         else
           select w.addresses, w.refusal, w.detail into addresses, why, why_detail
           from take_one(block, wish, times[place]) w;
@@ -389,19 +394,21 @@ begin
         select s.place, s.refusal, s.detail into place, why, why_detail
         from find_subnet(wish, wish.families[n], count_each, locked, used) s;
         if place is not null then
-          less_room := use_quota(less_room, wish.project_id, locked_blocks[place].scope_id,
+          rest_of_room := use_quota(less_room, wish.project_id, locked_blocks[place].scope_id,
             count_each, 0);
-          if less_room is null then
+          if rest_of_room is null then
             why := 'quota_exceeded';
-            why_detail := quota_reached(wish.project_id, locked_blocks[place].scope_id,
-              cardinality(wish.ids), 0);
-            exit;
+            why_detail := quota_reached(room, wish.project_id, locked_blocks[place].scope_id,
+              count_each, 0, less_room);
+            place := null;
+          else
+            less_room := rest_of_room;
           end if;
         end if;
         places := places || place;
         exit when place is null and (wish.partial is not true or why = 'again');
       end loop;
-      if why = 'again' or less_room is null or array_position(places, null) is not null
+      if why = 'again' or array_position(places, null) is not null
         and (wish.partial is not true or array_remove(places, null) = '{}') then
         refused := refused || wish.request;
         refusals := refusals || why;
@@ -468,7 +475,7 @@ begin
           refusals := refusals
             || case when less_room is null then 'quota_exceeded' else 'block_full' end;
           details := details || case when less_room is null then quota_reached(
-            wish.project_id, block.scope_id, cardinality(wish.ids), 0) end;
+            room, wish.project_id, block.scope_id, cardinality(wish.ids), 0) end;
         end if;
       end loop;
     end if;

@@ -52,6 +52,7 @@ declare
   usage block_usage;
   added allocations;
   more_64s numeric;
+  room jsonb;
 begin
   select * into last from allocation_history h where h.id = ended;
   if last.id is null then
@@ -67,10 +68,10 @@ begin
     return;
   end if;
   more_64s := ipv6_64s(last.address);
-  if use_quota(lock_quotas(array[last.project_id], array[last.scope_id]),
-    last.project_id, last.scope_id, 1, more_64s) is null then
+  room := lock_quotas(array[last.project_id], array[last.scope_id]);
+  if use_quota(room, last.project_id, last.scope_id, 1, more_64s) is null then
     refusal := 'quota_exceeded';
-    detail := quota_reached(last.project_id, last.scope_id, 1, more_64s);
+    detail := quota_reached(room, last.project_id, last.scope_id, 1, more_64s);
     return;
   end if;
   delete from quarantine q where q.allocation_id = ended;

@@ -167,7 +167,7 @@ create table project_usage (
   project_id text not null,
   scope_id uuid references address_scopes on delete cascade,
   allocations bigint not null default 0 check (allocations >= 0),
-  ipv6_64s numeric(20, 0) not null default 0 check (ipv6_64s >= 0),
+  ipv6_64s numeric(39, 0) not null default 0 check (ipv6_64s >= 0),
   blocks bigint not null default 0 check (blocks >= 0),
   unique nulls not distinct (project_id, scope_id)
 ) with (fillfactor = 50);
@@ -186,15 +186,20 @@ group by grouping sets ((project_id, scope_id), (project_id));
 -- Limits; null is none. Without a scope: in all scopes together. Without a project: of every
 -- project that has none of its own.
 create table quotas (
+  id uuid primary key,
   project_id text,
-  scope_id uuid references address_scopes on delete cascade,
+  scope_id uuid,
   allocations bigint check (allocations >= 0),
-  ipv6_64s bigint check (ipv6_64s >= 0),
+  ipv6_64s numeric(20, 0) check (ipv6_64s >= 0),
   blocks bigint check (blocks >= 0),
   generation int not null default 1,
+  created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  unique nulls not distinct (project_id, scope_id)
+  unique nulls not distinct (project_id, scope_id),
+  -- Who deletes a scope deletes its limits first, and tells so.
+  constraint address_scope_not_empty foreign key (scope_id) references address_scopes (id)
 );
+create index quotas_by_scope on quotas (scope_id) where scope_id is not null;
 
 -- So that an owner can be told what became of its allocations since a cursor.
 alter table events add owner_id text;

@@ -1,5 +1,5 @@
 import { type Sql, sql } from '../db/sql.ts'
-import { lastOf } from './prefixes-store.ts'
+import { countOf, lastOf } from './prefixes-store.ts'
 import { spaceChecks } from './space-checks-store.ts'
 
 // Each check finds rows (subject, detail) that contradict an invariant of docs/architecture.md.
@@ -20,6 +20,21 @@ const insideOf = (select: Sql) => sql`(
     and address <= ${lastOf(sql`p.address`)} offset 0)`
 
 const nothingRemoved = sql`exists (select from event_horizon where removed_through = 0)`
+
+/** What each project has in each scope, and (without a scope) in all of them, counted anew. */
+const projectCounts = sql`
+  select project_id, scope_id, count(allocation) as allocations, count(block) as blocks,
+    coalesce(sum(div(${countOf(sql`allocation`)}, 18446744073709551616)), 0) as ipv6_64s
+  from (
+    select project_id, scope_id, address as allocation, null::cidr as block from allocations
+    union all
+    select project_id, null, address, null from allocations
+    union all
+    select project_id, scope_id, null, cidr from blocks where project_id is not null
+    union all
+    select project_id, null, null, cidr from blocks where project_id is not null
+  ) had
+  group by project_id, scope_id`
 
 export const checks: Readonly<Record<string, Sql>> = {
   ...spaceChecks,
@@ -57,6 +72,16 @@ export const checks: Readonly<Record<string, Sql>> = {
   'I4 quarantine ends before it begins': sql`
     select id::text as subject, 'from ' || ended_at || ' until ' || quarantined_until as detail
     from allocation_history where quarantined_until < ended_at`,
+  // A row for what a project had, and has not any more, may be there or not.
+  'I7 counts of projects': sql`
+    select coalesce(u.project_id, t.project_id)
+        || coalesce(' in ' || coalesce(u.scope_id, t.scope_id), '') as subject,
+      format('counts (allocations, IPv6 /64s, blocks) %s, has %s',
+        (u.allocations, u.ipv6_64s, u.blocks), (t.allocations, t.ipv6_64s, t.blocks)) as detail
+    from project_usage u full join (${projectCounts}) t on t.project_id = u.project_id
+      and coalesce(t.scope_id::text, '') = coalesce(u.scope_id::text, '')
+    where (coalesce(u.allocations, 0), coalesce(u.ipv6_64s, 0), coalesce(u.blocks, 0))
+      <> (coalesce(t.allocations, 0), coalesce(t.ipv6_64s, 0), coalesce(t.blocks, 0))`,
 
   // The last event of what is deleted shows it as it was before. The ids of networks are chosen by
   // callers, who may use them again. The built-in scope was there before all events. That a
@@ -115,6 +140,8 @@ export const checks: Readonly<Record<string, Sql>> = {
       select id, generation, created_at from networks
       union all
       select id, generation, created_at from policies
+      union all
+      select id, generation, created_at from quotas
     ) o
       left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
     where e.seq is null and ${nothingRemoved}

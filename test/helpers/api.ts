@@ -101,6 +101,7 @@ export class Api {
 
   readonly get = (url: string) => this.request('GET', url)
   readonly post = (url: string, payload: object) => this.request('POST', url, payload)
+  readonly put = (url: string, payload: object) => this.request('PUT', url, payload)
   readonly patch = (url: string, payload: object) => this.request('PATCH', url, payload)
   readonly delete = (url: string) => this.request('DELETE', url)
 

@@ -25,6 +25,12 @@ const newNetwork = async (api: Api) =>
 const newPolicy = async (api: Api) =>
   expectStatus(201, await api.post('/v2/policies', { name: `policy-${made++}` }))
 const newBlock = (api: Api) => api.createBlock(nextCidr())
+/** A project that has limits of its own. */
+const newQuota = async (api: Api) => {
+  const url = `/v2/quotas/project-${made++}`
+  expectStatus(200, await api.put(url, { allocations: 1 }))
+  return url
+}
 const newAllocation = async (api: Api) => api.allocateOne(await newBlock(api))
 
 /**
@@ -76,6 +82,8 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     method: 'DELETE',
     url: `/v2/networks/${(await newNetwork(api)).id}`,
   }),
+  updateQuota: async api => ({ method: 'PUT', url: await newQuota(api), payload: { blocks: 1 } }),
+  deleteQuota: async api => ({ method: 'DELETE', url: await newQuota(api) }),
   createPolicy: async () => ({
     method: 'POST',
     url: '/v2/policies',

@@ -182,6 +182,22 @@ const damages: readonly Damage[] = [
             } limit 1)`,
     named: [place === 'last' ? 'I9 change without its event' : 'I9 events out of order'],
   })),
+  ...(['allocations', 'ipv6_64s', 'blocks'] as const).map(kind => ({
+    what: `more ${kind} are counted for a project`,
+    sql: `update project_usage set ${kind} = ${kind} + 1
+          where ctid = (select ctid from project_usage limit 1)`,
+    named: ['I7 counts of projects'],
+  })),
+  {
+    what: 'the counts of a project in a scope are gone',
+    sql: 'delete from project_usage where allocations > 0 and scope_id is not null',
+    named: ['I7 counts of projects'],
+  },
+  {
+    what: 'a project that has nothing is counted',
+    sql: `insert into project_usage (project_id, blocks) values ('nobody', 1)`,
+    named: ['I7 counts of projects'],
+  },
   {
     what: 'the event of a block is deleted',
     sql: `delete from events where seq = (
@@ -438,6 +454,6 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
 
 /** Tells whether the damage was done at all. */
 const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
-  .concat(['events', 'quarantine', 'kept_ranges', 'policies'])
+  .concat(['events', 'quarantine', 'kept_ranges', 'policies', 'project_usage'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

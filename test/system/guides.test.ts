@@ -34,3 +34,27 @@ test('safe-retries.md does what it says', async () => {
   expect(notModified).toBe('304')
   expect(more).toEqual([])
 })
+
+test('quotas.md does what it says', async () => {
+  const answers = (await runGuide('quotas.md')).map(answer => JSON.parse(answer))
+  const [own, common, scoped, refused, shown, released, given, ...more] = answers
+  const [list, { events }, rest] = more
+  expect(own).toMatchObject({ project_id: 'demo', allocations: 3, ipv6_64s: '512', blocks: null })
+  expect(common).toMatchObject({ project_id: null, allocations: 100, blocks: 10 })
+  expect(scoped).toMatchObject({ project_id: 'demo', blocks: 5, allocations: null })
+  const detail = 'Project demo has 2 of 3 allocations, and asked for 2 more.'
+  expect(refused).toMatchObject({ status: 409, code: 'quota_exceeded', detail })
+  const guide = readFileSync(new URL('../../docs/guides/quotas.md', import.meta.url), 'utf8')
+  const [, example = ''] = /^```json\n(.*?)^```/ms.exec(guide) ?? []
+  expect(shown).toEqual(JSON.parse(example))
+  expect(guide.replaceAll('\n', ' ')).toContain(`"${detail}"`)
+  expect(released).toMatchObject({ generation: 2, project_id: 'demo' })
+  expect(given.allocations).toHaveLength(2)
+  expect(list.quotas).toEqual([own, scoped])
+  expect(events).toMatchObject([{ data: own }, { data: common }, { data: scoped }])
+  expect(rest).toMatchObject({
+    allocations: { limit: 100, limit_from: 'default', used: 3 },
+    own_generation: null,
+  })
+  expect(more).toHaveLength(3)
+})

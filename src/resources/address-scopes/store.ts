@@ -8,6 +8,7 @@ import type { FilterOf } from '../../schema.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
 import { applyRules } from '../policies/apply-store.ts'
 import { holdPolicy } from '../policies/rules-store.ts'
+import { deleteQuotasOfScope } from '../quotas/scope-store.ts'
 import {
   AddressScope,
   type AddressScopePatch,
@@ -101,11 +102,15 @@ export function updateAddressScope(db: Database, target: Target, patch: AddressS
  * @throws {IpamError} `address_scope_not_found`, `address_scope_built_in`, `precondition_failed`,
  * `address_scope_not_empty`
  */
-export function deleteAddressScope(db: Database, target: Target) {
+export function deleteAddressScope(db: Database, target: Target): Promise<void> {
   const { id } = target
-  return changeScope(db, 'address_scope.deleted', async tx => {
-    await lockPrivateScope(tx, target)
-    return rows(tx, AddressScope)`delete from address_scopes where id = ${id} returning ${columns}`
+  return retryTransaction(db, async tx => {
+    const data = await lockPrivateScope(tx, target)
+    const events = await deleteQuotasOfScope(tx, id)
+    await tx.query(sql`delete from address_scopes where id = ${id}`)
+    const { project_id } = data
+    const type = 'address_scope.deleted'
+    await appendEvents(tx, [...events, { type, object_id: id, project_id, data }])
   })
 }
 

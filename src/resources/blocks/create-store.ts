@@ -11,6 +11,7 @@ import { appendEvents } from '../events/store.ts'
 import { applyRules, applyRulesTo } from '../policies/apply-store.ts'
 import { childRefusal } from '../policies/rules.ts'
 import { holdPolicy, resolveForChildren } from '../policies/rules-store.ts'
+import { refuseOverQuota } from '../quotas/store.ts'
 import { prefixOf } from './rules.ts'
 import { Block } from './schema.ts'
 import { allocationsIn, giveRange, resetSpace, takeFreeRange } from './space-store.ts'
@@ -57,7 +58,7 @@ export type NewBlocks = {
  * @throws {IpamError} `address_scope_not_found`, `block_not_found`, `block_overlaps`,
  * `block_overlaps_in_network`, `block_outside_parent`, `block_has_allocations`,
  * `block_network_differs`, `no_free_prefix`, `gateway_unusable`, `policy_not_found`,
- * `network_not_found`, `prefix_length_refused`
+ * `network_not_found`, `prefix_length_refused`, `quota_exceeded`
  */
 export function createBlocks(db: Database, { wanted, ...request }: NewBlocks): Promise<Block[]> {
   return retryTransaction(db, async tx => {
@@ -71,6 +72,9 @@ export function createBlocks(db: Database, { wanted, ...request }: NewBlocks): P
     const project_id = request.settings.project_id ?? parent?.project_id ?? scope.project_id
     const settings = { ...request.settings, project_id: project_id ?? undefined }
     const place = { scope_id: scope.id, parent, adopt_children: request.adopt_children, settings }
+    if (place.adopt_children) await lockInside(tx, place, 'count' in wanted ? [] : wanted)
+    const blocks = 'count' in wanted ? wanted.count : wanted.length
+    await refuseOverQuota(tx, { project_id: project_id ?? null, scope_id: scope.id, blocks })
     const created: Block[] = []
     const adopted: Block[] = []
     const create = async (prefix: Prefix) => {
@@ -94,6 +98,14 @@ export function createBlocks(db: Database, { wanted, ...request }: NewBlocks): P
     ])
     return created
   })
+}
+
+/** Locks the blocks that may be adopted, before what the project uses is locked. */
+async function lockInside(tx: Database, { scope_id, parent }: Place, prefixes: readonly Prefix[]) {
+  await tx.query(sql`
+    select from lock_blocks(array(
+      select id from blocks where container_id = ${parent?.id ?? scope_id}
+        and cidr <<= any (${prefixes.map(formatPrefix)}::inet[])))`)
 }
 
 /**

@@ -62,6 +62,7 @@ const placeProblems = [
   'network_not_found',
   'policy_not_found',
   'prefix_length_refused',
+  'quota_exceeded',
 ] as const
 
 const TriedBlocks = Type.Object(

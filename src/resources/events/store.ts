@@ -23,6 +23,8 @@ export const eventTypes = [
   'allocation.confirmed',
   'allocation.released',
   'allocation.expired',
+  'quota.updated',
+  'quota.deleted',
 ] as const
 
 export type EventType = (typeof eventTypes)[number]
