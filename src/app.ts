@@ -60,6 +60,8 @@ import {
   PolicyRulesRequest,
   RuleSource,
 } from './resources/policies/schema.ts'
+import { utilisationRoutes } from './resources/utilisation/routes.ts'
+import { Forecast, UtilisationSample } from './resources/utilisation/schema.ts'
 import { Problem } from './schema.ts'
 import { statusRoutes } from './status-routes.ts'
 
@@ -79,6 +81,7 @@ const sharedSchemas = [
   ChildrenRequest,
   EffectiveRules,
   Event,
+  Forecast,
   FreeRange,
   Policy,
   PolicyPatch,
@@ -93,6 +96,7 @@ const sharedSchemas = [
   ReleaseRequest,
   RuleSource,
   Utilisation,
+  UtilisationSample,
 ]
 
 export type AppOptions = {
@@ -189,6 +193,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
+    await v2.register(utilisationRoutes, { db })
   })
   await app.ready()
   return app

@@ -175,7 +175,9 @@ export const checks: Readonly<Record<string, Sql>> = {
     from (
       select object_id, type, seq, (data ->> 'generation')::int as generation,
         lag((data ->> 'generation')::int) over w as before, lag(type) over w as type_before
-      from events window w as (partition by object_id, split_part(type, '.', 1) order by seq)
+      from events
+      where type not like '%.threshold%' -- Those change no generation.
+      window w as (partition by object_id, split_part(type, '.', 1) order by seq)
     ) sorted
     where generation <> case
         when type_before = 'network.deleted' then (type = 'network.created')::int

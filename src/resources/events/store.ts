@@ -17,12 +17,16 @@ export const eventTypes = [
   'block.created',
   'block.updated',
   'block.deleted',
+  'block.threshold_reached',
+  'block.threshold_left',
   'allocation.created',
   'allocation.updated',
   'allocation.renewed',
   'allocation.confirmed',
   'allocation.released',
   'allocation.expired',
+  'network.threshold_reached',
+  'network.threshold_left',
 ] as const
 
 export type EventType = (typeof eventTypes)[number]
