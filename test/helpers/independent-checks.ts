@@ -146,7 +146,8 @@ const changes: Readonly<Record<string, readonly string[]>> = {
 /** The events of each object tell its whole life, in order, up to its present state. */
 async function findEventFaults(query: Query): Promise<string[]> {
   const events = await query(`
-    select type, object_id, (data ->> 'generation')::int as generation from events order by seq`)
+    select type, object_id, (data ->> 'generation')::int as generation from events
+    where split_part(type, '.', 2) not in ('threshold_reached', 'threshold_left') order by seq`)
   const present = new Map<unknown, { generation: number; isGone: boolean }>()
   const faults: string[] = []
   for (const { type, object_id, generation } of events) {
