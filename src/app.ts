@@ -62,6 +62,8 @@ import {
 } from './resources/policies/schema.ts'
 import { quotaRoutes } from './resources/quotas/routes.ts'
 import { ProjectQuota, Quota, QuotaRequest, ScopeQuota } from './resources/quotas/schema.ts'
+import { utilisationRoutes } from './resources/utilisation/routes.ts'
+import { Forecast, UtilisationSample } from './resources/utilisation/schema.ts'
 import { Problem } from './schema.ts'
 import { statusRoutes } from './status-routes.ts'
 
@@ -81,6 +83,7 @@ const sharedSchemas = [
   ChildrenRequest,
   EffectiveRules,
   Event,
+  Forecast,
   FreeRange,
   Policy,
   PolicyPatch,
@@ -99,6 +102,7 @@ const sharedSchemas = [
   RuleSource,
   ScopeQuota,
   Utilisation,
+  UtilisationSample,
 ]
 
 export type AppOptions = {
@@ -196,6 +200,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
     await v2.register(quotaRoutes, { db })
+    await v2.register(utilisationRoutes, { db })
   })
   await app.ready()
   return app

@@ -68,6 +68,14 @@ export const Config = Type.Object(
     idempotency: section('What is remembered of writes that bear an `Idempotency-Key`.', {
       keep_hours: positive(24, 'For how many hours a repeated one gets the first answer.', 8760),
     }),
+    utilisation: section('What is remembered of how full blocks and networks were.', {
+      sample_seconds: positive(
+        300,
+        'How often the counts are looked at; a sample is kept of what has changed.',
+        86_400,
+      ),
+      retention_days: positive(400, 'After how many days a sample that ended is removed.', 36_500),
+    }),
     log_level: Type.Union(
       (['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const).map(level =>
         Type.Literal(level),

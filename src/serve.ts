@@ -9,6 +9,7 @@ import { databaseName, openDatabase } from './db/open.ts'
 import { removeOldKeys } from './idempotency-store.ts'
 import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
+import { startSampler } from './resources/utilisation/sampler.ts'
 
 /** A server that listens; `greet` says where, and how to begin. */
 export type Server = { readonly url: string; greet(): void; close(): Promise<void> }
@@ -34,6 +35,10 @@ export async function serve(config: Config, version: string): Promise<Server> {
       hours: config.idempotency.keep_hours,
       onError: err => logger.error({ err }, 'not cleaned'),
     })
+    const stopSampler = startSampler(db, {
+      ...config.utilisation,
+      onError: err => logger.error({ err }, 'utilisation not sampled'),
+    })
     const greeting = {
       url,
       token,
@@ -46,9 +51,11 @@ export async function serve(config: Config, version: string): Promise<Server> {
       greet: () => greet(greeting),
       close: async () => {
         stopCleaning()
+        const sampled = stopSampler()
         const ending = setInterval(endIdle, endIdleMilliseconds)
         await app.close()
         clearInterval(ending)
+        await sampled
         await db.close()
         destination.flushSync()
       },

@@ -2,17 +2,24 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
-import { adminToken, cleanUp, ServerProcess, temporaryFolder } from '../helpers/server-process.ts'
+import {
+  adminToken,
+  cleanUp,
+  ServerProcess,
+  settingsFile,
+  temporaryFolder,
+} from '../helpers/server-process.ts'
 
 afterEach(cleanUp)
 
 /** What the shell lines of a guide print, on a server of their own; each line is one answer. */
-async function runGuide(name: string): Promise<string[]> {
+async function runGuide(name: string, settings = {}): Promise<string[]> {
   const guide = readFileSync(new URL(`../../docs/guides/${name}`, import.meta.url), 'utf8')
   const blocks = [...guide.matchAll(/^```sh\n(.*?)^```/gms)].map(([, lines]) => lines)
   const server = await ServerProcess.start({
     MELANGE_DATA_DIR: temporaryFolder(),
     MELANGE_ADMIN_TOKEN: adminToken,
+    MELANGE_CONFIG: settingsFile(settings),
   })
   const script = blocks.join('').replace('http://127.0.0.1:9898', server.url)
   expect(script).toContain(server.url)
@@ -57,4 +64,19 @@ test('quotas.md does what it says', async () => {
     own_generation: null,
   })
   expect(more).toHaveLength(3)
+})
+
+test('utilisation.md does what it says', async () => {
+  const answers = await runGuide('utilisation.md', { utilisation: { sample_seconds: 1 } })
+  const [ofBlock, ofNetwork, newest, series, forecast, forecasts, ...more] = answers.map(answer =>
+    JSON.parse(answer),
+  )
+  const data = { threshold: 80, used_percent: 85.71, total: '16', allocated: '12', free: '2' }
+  expect(ofBlock.events).toMatchObject([{ data: { ...data, cidr: '10.9.0.0/28' } }])
+  expect(ofNetwork.events).toMatchObject([{ data: { ...data, name: 'web' } }])
+  expect(newest.samples).toMatchObject([{ allocated: '12', until: null, used_percent: 85.71 }])
+  expect(series.samples.at(-1)).toMatchObject({ version: 4, allocated: '12', until: null })
+  expect(forecast).toMatchObject({ days_to_full: null, used_percent: 85.71 })
+  expect(forecasts.forecasts).toMatchObject([{ version: 4, days_to_full: null }])
+  expect(more).toEqual([])
 })

@@ -17,6 +17,8 @@ export const eventTypes = [
   'block.created',
   'block.updated',
   'block.deleted',
+  'block.threshold_reached',
+  'block.threshold_left',
   'allocation.created',
   'allocation.updated',
   'allocation.renewed',
@@ -25,6 +27,8 @@ export const eventTypes = [
   'allocation.expired',
   'quota.updated',
   'quota.deleted',
+  'network.threshold_reached',
+  'network.threshold_left',
 ] as const
 
 export type EventType = (typeof eventTypes)[number]
