@@ -134,3 +134,74 @@ test('one per owner is one, also by a block and its network in one batch', async
   const given = answers.map(answer => expectStatus(201, answer).allocations[0]?.address)
   expect(new Set(given)).toEqual(new Set(['192.0.2.1']))
 })
+
+describe('the subnet that serves a request', () => {
+  const inOrder = async (count: number) => {
+    const given: string[] = []
+    for (let n = 0; n < count; n++) given.push(...(await take()))
+    return given
+  }
+
+  test('is the first by priority that has room for all of it', async () => {
+    await api.createNetworks()
+    await api.createBlock('10.0.0.0/30', { network_id, priority: 5 })
+    await api.createBlock('10.0.1.0/30', { network_id, priority: -5 })
+    await api.createBlock('10.0.2.0/29', { network_id, tags: ['fast', 'new'] })
+    expect(await take({ count: 3 })).toEqual(['10.0.2.1', '10.0.2.2', '10.0.2.3'])
+    expect(await inOrder(2)).toEqual(['10.0.1.1', '10.0.1.2'])
+    expect(await take({ subnet_tags: ['new'] })).toEqual(['10.0.2.4'])
+    expect(await inOrder(4)).toEqual(['10.0.2.5', '10.0.2.6', '10.0.0.1', '10.0.0.2'])
+    expectProblem(await ask(), 'network_full', { status: 409 })
+    expectProblem(await ask({ subnet_tags: ['old'] }), 'no_subnet', {
+      detail: `Network ${network_id} has no IPv4 subnet with the tags old.`,
+    })
+  })
+
+  test('is the one with the largest free share where the policy spreads', async () => {
+    await api.createNetworks()
+    const policy = await policies.create({ subnet_selection: 'spread' })
+    await policies.attach(`/v2/networks/${network_id}`, policy)
+    await api.createBlock('10.0.0.0/28', { network_id })
+    await api.createBlock('10.0.1.0/28', { network_id })
+    expect(await inOrder(4)).toEqual(['10.0.0.1', '10.0.1.1', '10.0.0.2', '10.0.1.2'])
+    await policies.change(policy, { rules: { subnet_selection: 'fill_first' } })
+    expect(await inOrder(2)).toEqual(['10.0.0.3', '10.0.0.4'])
+  })
+})
+
+describe('both IP versions', () => {
+  const both = { families: [4, 6] as (4 | 6)[] }
+  const freeOf = async () => (await api.get(`/v2/networks/${network_id}/utilisation`)).body
+
+  test('come together or not at all, unless a part will do', async () => {
+    await api.createNetworks()
+    await api.createBlock('10.0.0.0/30', { network_id })
+    expectProblem(await ask(both), 'no_subnet', {
+      detail: `Network ${network_id} has no IPv6 subnet.`,
+    })
+    expect(await freeOf()).toMatchObject({ ipv4: { allocated: '0', free: '2' }, ipv6: null })
+    expect(await take({ ...both, partial: true })).toEqual(['10.0.0.1'])
+    await api.createBlock('2001:db8::/126', { network_id })
+    expect(await take(both)).toEqual(['10.0.0.2', '2001:db8::1'])
+    expectProblem(await ask(both), 'network_full')
+    expect(await freeOf()).toMatchObject({ ipv6: { allocated: '1', free: '2' } })
+    expect(await take({ ...both, partial: true, count: 2 })).toHaveLength(2)
+    expectProblem(await ask({ ...both, partial: true }), 'network_full')
+  })
+
+  test('come from private and public scopes, `count` of each', async () => {
+    await api.createNetworks()
+    const scope = { project_id: 'red', name: 'red' }
+    const { id: scope_id } = expectStatus(201, await api.post('/v2/address-scopes', scope))
+    await api.createBlock('10.0.0.0/29', { network_id, scope_id })
+    await api.createBlock('2001:db8::/64', { network_id })
+    const dry = await ask({ ...both, count: 2, dry_run: true })
+    expect(expectStatus(200, dry)).toMatchObject({ dry_run: true })
+    const before = (await api.get('/v2/events')).body.cursor
+    expect((await api.get('/v2/allocations')).body.allocations).toEqual([])
+    const given = ['10.0.0.1', '10.0.0.2', '2001:db8::1', '2001:db8::2']
+    expect(dry.body.allocations.map(({ address }) => address)).toEqual(given)
+    expect(await take({ ...both, count: 2 })).toEqual(given)
+    expect((await api.get(`/v2/events?after=${before}`)).body.events).toHaveLength(4)
+  })
+})
