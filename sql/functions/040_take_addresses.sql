@@ -45,10 +45,15 @@ begin
 end $$;
 
 -- The first address from `first` to `last` whose last octet is not excluded; null if there is none.
+-- It is in the run of 256 that `first` is in, or else in the next one.
 create or replace function next_usable(first inet, last inet, excluded smallint[]) returns inet
 language sql immutable as $$
   select case when excluded = '{}' then first else (
-    select first + n from generate_series(0, least(255, end_of_run(first, last) - first)) n
+    select first + n
+    from (select last_of(set_masklen(first, masklen(first) - 8)) as stop) here,
+      lateral (select case when here.stop >= last then last else least(last,
+        last_of(set_masklen(here.stop + 1, masklen(first) - 8))) end as stop) two,
+      generate_series(0, two.stop - first) n
     where (last_octet(first) + n) % 256 <> all (excluded) order by n limit 1) end
 $$;
 

@@ -104,7 +104,7 @@ create or replace function find_contiguous(
   block blocks, length int, wanted int, from_pool text)
 returns inet language plpgsql as $$
 declare
-  run free_ranges;
+  run record;
   start inet;
 begin
   if coalesce(block.excluded_octets, '{}') = '{}' then
@@ -114,9 +114,16 @@ begin
     return null;
   end if;
   for run in
-    select * from free_ranges f
+    select f.first, f.last, f.largest_prefix from free_ranges f
     where f.block_id = block.id and f.largest_prefix <= length and f.purpose = from_pool
-    order by f.largest_prefix desc, f.last
+      and block.strategy <> 'least_recently_used'
+    union all
+    -- Neighbours of different ages may have together what none has alone.
+    select j.first, j.last, p.largest_prefix
+    from joined_ranges(block.id) j, largest_prefix_length(j.first, j.last) p (largest_prefix)
+    where block.strategy = 'least_recently_used'
+      and j.purpose = from_pool and p.largest_prefix <= length
+    order by largest_prefix desc, last
   loop
     start := first_of(set_masklen(run.first, length));
     if start < run.first then
@@ -167,7 +174,7 @@ begin
       refusal := 'generator_needs_input';
       return;
     end if;
-  elsif wish.contiguous then
+  elsif wish.contiguous or wish.prefix_length = masklen(first_of(block.cidr)) then
     prefix := find_contiguous(block, wish.prefix_length, cardinality(wish.ids), pool);
   else
     prefix := find_prefix(block.id, wish.prefix_length, pool);

@@ -159,8 +159,8 @@ begin
       select l.place, b as block, u.free - l.used as free, u.changed_at
       from unnest(locked, used) with ordinality l (id, used, place)
         join blocks b on b.id = l.id join block_usage u on u.block_id = l.id
-      where b.network_id = wish.network_id and family(b.cidr) = version
-        and b.tags @> coalesce(wish.subnet_tags, '{}')
+      where b.id in (
+        select serving_subnets(wish.network_id, version, wish.subnet_tags, wish.purpose))
       order by b.priority,
         case when is_spread then (u.total - u.free + l.used) / u.total else 0 end, b.cidr
     loop
@@ -184,9 +184,9 @@ begin
   end loop;
   refusal := case
     when exists (
-      select from blocks b join block_usage u on u.block_id = b.id
-      where b.network_id = wish.network_id and family(b.cidr) = version and u.in_children = 0
-        and u.free > 0 and b.tags @> coalesce(wish.subnet_tags, '{}') and b.id <> all (locked))
+      select from serving_subnets(wish.network_id, version, wish.subnet_tags, wish.purpose) s (id)
+        join blocks b on b.id = s.id join block_usage u on u.block_id = b.id
+      where b.id <> all (locked) and has_room(b, u.free, wish.purpose, wanted))
       then 'again'
     when not exists (select from networks n where n.id = wish.network_id) then 'network_not_found'
     when refusal is not null then refusal
@@ -287,9 +287,10 @@ begin
     subnets := array(
       select s.id
       from (
-        select distinct r.network_id, f as version, r.subnet_tags, r.purpose
+        select distinct r.network_id, f as version, r.subnet_tags, r.purpose,
+          cardinality(r.ids) / cardinality(r.families) as wanted
         from unnest(requests) r, unnest(r.families) f where r.block_id is null
-      ) r, unnest(subnets_in_order(r.network_id, r.version, r.subnet_tags, r.purpose))
+      ) r, unnest(subnets_in_order(r.network_id, r.version, r.subnet_tags, r.purpose, r.wanted))
         with ordinality s (id, n)
       where s.n <= subnets_max());
   end if;
@@ -357,7 +358,10 @@ begin
         taken_ids := taken_ids || wish.ids;
         taken_from := taken_from || array_fill(block.id, array[cardinality(wish.ids)]);
         taken := taken || addresses;
-        owners := owners || owner_key;
+        if wish.one_per_owner then
+          owners := owners || owner_key || concat_ws(
+            '/', block.network_id, wish.project_id, wish.owner_type, wish.owner_id);
+        end if;
       else
         refused := refused || wish.request;
         refusals := refusals || why;
@@ -542,7 +546,11 @@ begin
       from unnest(refused, refusals, details) x (request, refusal, detail)
       union all
       select w.request, null, null, null, null, null, null,
-        case when u.block_id is null then 'block_not_found' else 'block_has_children' end,
+        case when w.network_id is null and u.block_id is null then 'block_not_found'
+          when w.network_id is null then 'block_has_children'
+          when u.block_id is not null then 'again' -- Its subnet has been divided meanwhile.
+          when exists (select from networks n where n.id = w.network_id)
+            then 'address_outside_block' else 'network_not_found' end,
         null, null
       from unnest(requests) w left join block_usage u on u.block_id = w.block_id
       where w.block_id is not null and w.block_id <> all (locked);

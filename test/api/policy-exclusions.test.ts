@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { sql } from '../../src/db/sql.ts'
 import type { PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
 import { Api, expectProblem, expectStatus, networks } from '../helpers/api.ts'
 import { emptyDatabase } from '../helpers/databases.ts'
@@ -210,5 +211,75 @@ describe('a refusal says what excludes an address', () => {
     await policies.attach(network, null)
     await policies.attach('/v2/address-scopes/public', policy)
     expect(await refusalOf(block, '10.0.0.4')).toBe(`${because} address scope public.`)
+  })
+})
+
+describe('excluded octets', () => {
+  const all = Array.from({ length: 256 }, (_, octet) => octet)
+
+  test('are skipped by a prefix that is a single address', async () => {
+    const block = await policies.createRuled('10.0.0.0/28', { exclusions: { last_octets: [1, 2] } })
+    expect(await api.allocateOne(block, { prefix_length: 32 })).toMatchObject({
+      address: '10.0.0.3',
+    })
+  })
+
+  test('are skipped by contiguous addresses, also across runs of different ages', async () => {
+    const block = await policies.createRuled(
+      '10.0.0.0/29',
+      { exclusions: { last_octets: [4] } },
+      { strategy: 'least_recently_used', allocate_network_address: true },
+    )
+    const held = await api.allocate(block, { count: 6 })
+    for (const one of held) await api.release(one)
+    const row = await api.allocate(block, { count: 4, contiguous: true })
+    expect(row.map(({ address }) => address)).toEqual([0, 1, 2, 3].map(host => `10.0.0.${host}`))
+    expectProblem(await api.ask(block, { count: 2, contiguous: true }), 'no_free_prefix')
+  })
+
+  test.each(['sequential', 'least_recently_used', 'random'] as const)(
+    'are skipped where runs of 2^32 addresses meet, %s',
+    async strategy => {
+      const block = await policies.createRuled(
+        '2001:db8::/95',
+        {
+          exclusions: {
+            first: 2 ** 32 - 2,
+            offsets: [{ from: 2 ** 32 + 3, to: -1 }],
+            last_octets: [254, 255, 1],
+          },
+        },
+        { strategy },
+      )
+      const given = (await api.allocate(block, { count: 2 })).map(({ address }) => address)
+      expect(given.sort()).toEqual(['2001:db8::1:0:0', '2001:db8::1:0:2'])
+      expectProblem(await api.ask(block), 'block_full')
+    },
+  )
+
+  test.each([
+    ['10.0.0.0/8', all.filter(octet => octet % 2 === 0), 2n ** 23n],
+    ['2001:db8::/64', all.slice(1), 2n ** 56n],
+    ['0.0.0.0/0', [0, 255], 2n ** 32n - 2n ** 25n],
+    ['::/0', [255], 2n ** 128n - 2n ** 120n],
+  ])('of %s cost a row each neither at creation nor later', async (cidr, last_octets, free) => {
+    const block = await policies.createRuled(cidr, { exclusions: { last_octets } })
+    const [rows] = (await api.db.query(sql`
+      select (select count(*) from free_ranges)::int as free,
+        (select count(*) from kept_ranges)::int as kept`)) as { free: number; kept: number }[]
+    expect(rows?.free).toBeLessThanOrEqual(3)
+    expect(rows?.kept).toBeLessThanOrEqual(2)
+    const { free: counted } = await api.utilisation(block)
+    const own = rows?.kept ?? 0
+    // Network and broadcast address may have an excluded octet themselves.
+    expect(free - BigInt(counted)).toBeLessThanOrEqual(BigInt(own))
+    expect(free).toBeGreaterThanOrEqual(BigInt(counted))
+    const taken = await api.allocate(block, { count: 600 })
+    const octetOf = (address: string) => {
+      const part = address.split(/[.:]/).at(-1) || '0'
+      return address.includes(':') ? Number.parseInt(part, 16) % 256 : Number(part)
+    }
+    for (const { address } of taken) expect(last_octets).not.toContain(octetOf(address))
+    expect(new Set(taken.map(({ address }) => address)).size).toBe(600)
   })
 })

@@ -204,12 +204,10 @@ function refusalOf({ refusal, detail }: Refused, wanted: NewAllocations): IpamEr
     block_full: `Block ${block_id} has fewer than ${ids.length} free addresses.`,
     no_free_prefix: `Block ${block_id} has no free /${prefix_length}.`,
     address_taken: `Somebody holds ${address ?? wanted.candidates?.[0]}, or a part of it.`,
-    address_outside_block: `${address} is not in ${place}.`,
+    address_outside_block: network_id
+      ? `No subnet of ${place} holds ${address}.`
+      : `${address} is not in ${place}.`,
     network_not_found: `There is no network ${network_id}.`,
-  }
-  if (code === 'block_not_found' && network_id && address) {
-    const text = `No subnet of network ${network_id} holds ${address}.`
-    return new IpamError('address_outside_block', text, { field: 'address' })
   }
   const text = detail ?? what[code]
   return new IpamError(code, text, code.startsWith('address') ? { field: 'address' } : {})

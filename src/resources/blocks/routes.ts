@@ -207,6 +207,7 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
             'gateway_taken',
             'cidr_has_host_bits',
             'policy_not_found',
+            'prefix_length_refused',
           ),
         },
       },

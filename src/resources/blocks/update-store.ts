@@ -7,7 +7,8 @@ import { parsePrefix, prefixContains, prefixHolds, prefixRange } from '../../ip/
 import { freeRanges, type Range } from '../../ip/range.ts'
 import { appendEvents } from '../events/store.ts'
 import { applyRules, applyRulesTo } from '../policies/apply-store.ts'
-import { holdPolicy } from '../policies/rules-store.ts'
+import { childRefusal } from '../policies/rules.ts'
+import { holdPolicy, resolveForChildren } from '../policies/rules-store.ts'
 import { compareExtent, excludedRanges, prefixOf } from './rules.ts'
 import { Block, type BlockPatch } from './schema.ts'
 import {
@@ -36,7 +37,7 @@ import {
  *
  * @throws {IpamError} `block_not_found`, `precondition_failed`, `block_cannot_move`,
  * `block_in_use`, `block_overlaps`, `block_outside_parent`, `gateway_unusable`, `gateway_taken`,
- * `policy_not_found`
+ * `policy_not_found`, `prefix_length_refused`
  */
 export function updateBlock(
   db: Database,
@@ -136,12 +137,19 @@ async function resizeContainer(tx: Database, change: Change): Promise<void> {
   }
 }
 
+async function refuseLength(tx: Database, { scope_id, parent_id, cidr }: Block): Promise<void> {
+  const rules = await resolveForChildren(tx, { parent_id, scope_id })
+  const refusal = childRefusal(rules, { parent_id, prefix: prefixOf({ cidr }) })
+  if (refusal) throw new IpamError('prefix_length_refused', `${cidr}: ${refusal}.`)
+}
+
 /** What a child gains, its parent gives; what it loses, its parent gets. */
 async function resizeInParent(tx: Database, parent: Block | null, change: Change): Promise<void> {
   const { before, after, added, removed } = change
   if (parent && !prefixContains(prefixOf(parent), prefixOf(after))) {
     throw new IpamError('block_outside_parent', `${after.cidr} does not lie inside ${parent.cidr}.`)
   }
+  if (before.cidr !== after.cidr) await refuseLength(tx, after)
   if (added.length > 0) {
     const overlapping = await overlappingBlocks(tx, {
       container_id: parent?.id ?? before.scope_id,
