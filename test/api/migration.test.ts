@@ -34,9 +34,10 @@ const content = `
   insert into free_ranges (block_id, first, last)
   values ('${v4}', '10.0.0.3', '10.0.0.254'), ('${v6}', '2001:db8::1', '2001:db8::ffff:ffff:ffff:ffff');
   insert into events (seq, type, object_id, project_id, data)
-  select nextval('event_seq'), type, id::uuid, 'red', json_build_object('id', id, 'generation', 1)
-  from (values ('block.created', '${v4}'), ('block.created', '${v6}'), ('allocation.created', '${held}'))
-    e (type, id)`
+  select nextval('event_seq'), type, id::uuid, 'red',
+    json_build_object('id', id, 'generation', 1, 'address', address, 'ended_at', null)
+  from (values ('block.created', '${v4}', null), ('block.created', '${v6}', null),
+    ('allocation.created', '${held}', '10.0.0.2')) e (type, id, address)`
 
 /** Functions as the first version declared them, where this one declares others of the name. */
 const functions = `
