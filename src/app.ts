@@ -22,6 +22,9 @@ import {
   type AllocatorOptions,
   createAllocator,
 } from './resources/allocations/allocator-store.ts'
+import { changesRoutes } from './resources/allocations/changes-routes.ts'
+import { holdRoutes } from './resources/allocations/hold-routes.ts'
+import { createHolds } from './resources/allocations/hold-store.ts'
 import { allocationRoutes } from './resources/allocations/routes.ts'
 import {
   Allocation,
@@ -60,6 +63,8 @@ import {
   PolicyRulesRequest,
   RuleSource,
 } from './resources/policies/schema.ts'
+import { quarantineRoutes } from './resources/quarantine/routes.ts'
+import { QuarantinedAddress, QuarantineEnd } from './resources/quarantine/schema.ts'
 import { Problem } from './schema.ts'
 import { statusRoutes } from './status-routes.ts'
 
@@ -90,6 +95,8 @@ const sharedSchemas = [
   NetworkRequest,
   NetworkUtilisation,
   Problem,
+  QuarantinedAddress,
+  QuarantineEnd,
   ReleaseRequest,
   RuleSource,
   Utilisation,
@@ -187,6 +194,9 @@ export async function buildApp(options: AppOptions) {
     await v2.register(blockRoutes, { db })
     await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })
+    await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })
+    await v2.register(changesRoutes, { db })
+    await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
   })

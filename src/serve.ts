@@ -7,6 +7,7 @@ import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
 import { removeOldKeys } from './idempotency-store.ts'
+import { startSweeper } from './resources/allocations/sweeper.ts'
 import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
 
@@ -34,6 +35,10 @@ export async function serve(config: Config, version: string): Promise<Server> {
       hours: config.idempotency.keep_hours,
       onError: err => logger.error({ err }, 'not cleaned'),
     })
+    const stopSweeping = startSweeper(db, {
+      seconds: config.holds.sweep_seconds,
+      onError: err => logger.error({ err }, 'not swept'),
+    })
     const greeting = {
       url,
       token,
@@ -46,6 +51,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
       greet: () => greet(greeting),
       close: async () => {
         stopCleaning()
+        await stopSweeping()
         const ending = setInterval(endIdle, endIdleMilliseconds)
         await app.close()
         clearInterval(ending)
