@@ -22,6 +22,9 @@ import {
   type AllocatorOptions,
   createAllocator,
 } from './resources/allocations/allocator-store.ts'
+import { changesRoutes } from './resources/allocations/changes-routes.ts'
+import { holdRoutes } from './resources/allocations/hold-routes.ts'
+import { createHolds } from './resources/allocations/hold-store.ts'
 import { allocationRoutes } from './resources/allocations/routes.ts'
 import {
   Allocation,
@@ -60,6 +63,8 @@ import {
   PolicyRulesRequest,
   RuleSource,
 } from './resources/policies/schema.ts'
+import { quarantineRoutes } from './resources/quarantine/routes.ts'
+import { QuarantinedAddress, QuarantineEnd } from './resources/quarantine/schema.ts'
 import { quotaRoutes } from './resources/quotas/routes.ts'
 import { ProjectQuota, Quota, QuotaRequest, ScopeQuota } from './resources/quotas/schema.ts'
 import { utilisationRoutes } from './resources/utilisation/routes.ts'
@@ -98,6 +103,8 @@ const sharedSchemas = [
   ProjectQuota,
   Quota,
   QuotaRequest,
+  QuarantinedAddress,
+  QuarantineEnd,
   ReleaseRequest,
   RuleSource,
   ScopeQuota,
@@ -197,6 +204,9 @@ export async function buildApp(options: AppOptions) {
     await v2.register(blockRoutes, { db })
     await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })
+    await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })
+    await v2.register(changesRoutes, { db })
+    await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
     await v2.register(quotaRoutes, { db })

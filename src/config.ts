@@ -58,6 +58,14 @@ export const Config = Type.Object(
       ),
       cache_max: positive(10_000, 'Of how many tokens.'),
     }),
+    holds: section('The end of holds, and of quarantines.', {
+      sweep_seconds: Type.Number({
+        default: 1,
+        minimum: 0.01,
+        maximum: 3600,
+        description: 'Rest between two looks for what has lapsed.',
+      }),
+    }),
     events: section('The record of changes that `/v2/events` reads.', {
       retention_days: positive(
         30,

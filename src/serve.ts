@@ -7,6 +7,7 @@ import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
 import { removeOldKeys } from './idempotency-store.ts'
+import { startSweeper } from './resources/allocations/sweeper.ts'
 import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
 import { startSampler } from './resources/utilisation/sampler.ts'
@@ -39,6 +40,10 @@ export async function serve(config: Config, version: string): Promise<Server> {
       ...config.utilisation,
       onError: err => logger.error({ err }, 'utilisation not sampled'),
     })
+    const stopSweeping = startSweeper(db, {
+      seconds: config.holds.sweep_seconds,
+      onError: err => logger.error({ err }, 'not swept'),
+    })
     const greeting = {
       url,
       token,
@@ -52,6 +57,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
       close: async () => {
         stopCleaning()
         const sampled = stopSampler()
+        await stopSweeping()
         const ending = setInterval(endIdle, endIdleMilliseconds)
         await app.close()
         clearInterval(ending)

@@ -106,8 +106,8 @@ begin
   return taken;
 end $$;
 
--- Whether a block has so many single addresses in a pool; it looks no further than that.
-create or replace function pool_holds(block blocks, from_pool text, wanted bigint) returns boolean
+-- How many of so many single addresses a pool lacks; it looks no further than that.
+create or replace function pool_lacks(block blocks, from_pool text, wanted bigint) returns bigint
 language plpgsql stable as $$
 declare
   run free_ranges;
@@ -118,7 +118,7 @@ begin
       missing := missing - range_size(run.first, run.last);
       exit when missing <= 0;
     end loop;
-    return missing <= 0;
+    return greatest(missing, 0);
   end if;
   for run in
     select * from free_ranges f where f.block_id = block.id and f.pool = from_pool order by f.last
@@ -127,8 +127,13 @@ begin
       + count_octets(run.first, run.last, block.excluded_octets);
     exit when missing <= 0;
   end loop;
-  return missing <= 0;
+  return greatest(missing, 0);
 end $$;
+
+create or replace function pool_holds(block blocks, from_pool text, wanted bigint) returns boolean
+language sql stable as $$
+  select pool_lacks(block, from_pool, wanted) = 0
+$$;
 
 -- The pool that serves a purpose: that of the purpose where rules keep ranges for it.
 create or replace function pool_for(block blocks, wanted_purpose text) returns text

@@ -61,10 +61,13 @@ begin
     where k.block_id = block.id and k.last >= first_of(wanted) and k.first <= last_of(wanted)
       and (k.purpose is null or k.purpose is distinct from wish.purpose)
     order by k.last limit 1;
-    if kept.block_id is null then
+    if kept.block_id is null and wanted = first_of(wanted)
+      and last_octet(wanted) = any (block.excluded_octets) then
       detail := format('%s is excluded by %s.', shown, regexp_replace(
         block.excluded_octets_reason, '(`, last octet ){octet}',
         '\1' || last_octet(wanted)));
+    elsif kept.block_id is null then
+      refusal := 'address_taken'; -- By another request of the batch, so that nobody has it yet.
     elsif kept.reason not like 'policy %' then
       detail := format('%s %s the %s of %s.', shown,
         case when shown = host(wanted) then 'is' else 'holds' end, kept.reason, block.cidr);
@@ -86,15 +89,21 @@ returns boolean language sql stable as $$
     order by f.last limit 1), false)
 $$;
 
+-- The allocation for whose owner an address or prefix waits, if that is the one who asks for it.
+create or replace function waits_for(block blocks, wish allocation_request, wanted inet)
+returns uuid language sql stable as $$
+  select q.allocation_id from quarantine q join allocation_history h on h.id = q.allocation_id
+  where q.scope_id = block.scope_id and q.address && wanted and q.address = wanted
+    and q.block_id = block.id
+    and h.project_id = wish.project_id and h.owner_id = wish.owner_id
+    and h.owner_type is not distinct from wish.owner_type
+$$;
+
 -- Whoever had an address last takes it out of quarantine; true if it was theirs.
 create or replace function take_back(block blocks, wish allocation_request, wanted inet)
 returns boolean language plpgsql as $$
 begin
-  delete from quarantine q using allocation_history h
-  where q.scope_id = block.scope_id and q.address && wanted and q.address = wanted
-    and q.block_id = block.id and h.id = q.allocation_id
-    and h.project_id = wish.project_id and h.owner_id = wish.owner_id
-    and h.owner_type is not distinct from wish.owner_type;
+  delete from quarantine q where q.allocation_id = waits_for(block, wish, wanted);
   return found;
 end $$;
 

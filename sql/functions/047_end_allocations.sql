@@ -69,30 +69,40 @@ begin
   return lapsed;
 end $$;
 
--- Gives up to so many single addresses of a pool back before their time, those that have waited
--- for longest first.
+-- Up to so many single addresses of a pool that wait, those that have waited for longest first.
+create or replace function reusable(block blocks, from_pool text, at_most bigint) returns uuid[]
+language sql stable as $$
+  select array(
+    select q.allocation_id from quarantine q
+    where q.block_id = block.id and masklen(q.address) = masklen(first_of(q.address))
+      and from_pool = coalesce((
+        select coalesce(k.purpose, '-') from kept_ranges k
+        where k.block_id = block.id and k.last >= q.address and k.first <= q.address), '')
+      and last_octet(q.address) <> all (coalesce(block.excluded_octets, '{}'))
+    order by q.ended_at, q.allocation_id limit at_most)
+$$;
+
+-- Gives so many single addresses of a pool back before their time, or none if that is not enough:
+-- who had an address last does not lose it for nothing.
 create or replace function reuse_quarantine(
   block blocks, from_pool text, wanted bigint, at timestamptz)
-returns void language plpgsql as $$
+returns boolean language plpgsql as $$
 declare
+  chosen uuid[] := reusable(block, from_pool, wanted);
   waiting inet;
 begin
+  if cardinality(chosen) < wanted then
+    return false;
+  end if;
   for waiting in
     with cut as (
-      delete from quarantine q where q.allocation_id in (
-        select d.allocation_id from quarantine d
-        where d.block_id = block.id and masklen(d.address) = masklen(first_of(d.address))
-          and from_pool = coalesce((
-            select coalesce(k.purpose, '-') from kept_ranges k
-            where k.block_id = block.id and k.last >= d.address and k.first <= d.address), '')
-          and last_octet(d.address) <> all (coalesce(block.excluded_octets, '{}'))
-        order by d.ended_at, d.address limit wanted)
-      returning q.address
+      delete from quarantine q where q.allocation_id = any (chosen) returning q.address
     )
     select address from cut order by address
   loop
     perform give_back(block, waiting, waiting, at);
   end loop;
+  return true;
 end $$;
 
 -- One batch of release requests in one transaction. Every request has its own outcome.
@@ -143,8 +153,8 @@ begin
       end) as outcome (refusal);
 end $$;
 
--- Ends what is due in up to so many blocks, and up to so much of each; answers how much may be
--- left: 0 when it is done.
+-- Ends what is due in up to so many blocks, and up to so much of each; answers in how many blocks
+-- something was due: 0 when it is done.
 create or replace function reclaim(blocks_max int, at_most int)
 returns int language plpgsql
 set enable_seqscan = off
@@ -153,14 +163,16 @@ declare
   usage block_usage;
   usages block_usage[];
   block blocks;
+  as_of timestamptz := wall_time(); -- A volatile function would be no condition of an index.
   due uuid[] := array(
-    select distinct block_id from (
+    select distinct u.block_id from (
       (select a.block_id from allocations a
-      where a.expires_at <= wall_time() order by a.expires_at limit at_most)
+      where a.expires_at <= as_of order by a.expires_at limit at_most)
       union all
       (select q.block_id from quarantine q
-      where q.quarantined_until <= wall_time() order by q.quarantined_until limit at_most)
-    ) d order by block_id limit blocks_max);
+      where q.quarantined_until <= as_of order by q.quarantined_until limit at_most)
+    ) d join block_usage u on u.block_id = d.block_id
+    order by u.block_id limit blocks_max);
   lapsed uuid[] := '{}';
 begin
   usages := array(select u from lock_blocks(due) u);

@@ -58,6 +58,7 @@ language plpgsql as $$
 declare
   wanted int := cardinality(wish.ids);
   pool text := pool_for(block, wish.purpose);
+  lacking bigint;
 begin
   if wish.address is not null or wish.prefix_length is not null
     or block.ipv6_generator is not null then
@@ -80,10 +81,11 @@ begin
     refusal := null;
     detail := null;
   end if;
-  if not pool_holds(block, pool, wanted) and block.quarantine_reuse then
-    perform reuse_quarantine(block, pool, wanted, at);
+  lacking := pool_lacks(block, pool, wanted);
+  if lacking > 0 and block.quarantine_reuse and reuse_quarantine(block, pool, lacking, at) then
+    lacking := 0;
   end if;
-  if pool_holds(block, pool, wanted) then
+  if lacking = 0 then
     addresses := take_addresses(block, wanted, pool);
   else
     refusal := 'block_full';
@@ -101,7 +103,8 @@ begin
   if block.ipv6_generator is not null then
     return wanted = 1 and exists (
       select from unnest(wish.candidates) c
-      where c <<= block.cidr and is_usable(block, c, wish.purpose));
+      where c <<= block.cidr
+        and (is_usable(block, c, wish.purpose) or waits_for(block, wish, c) is not null));
   end if;
   return block.excluded_octets is null or pool_holds(block, pool_for(block, wish.purpose), wanted);
 end $$;
@@ -152,6 +155,8 @@ declare
     from networks n join policies p on p.id = n.policy_id where n.id = wish.network_id), false);
   is_reuse boolean;
   subnet record;
+  pool text;
+  lacking bigint;
   seen int := 0;
 begin
   foreach is_reuse in array array[false, true] loop
@@ -166,9 +171,13 @@ begin
     loop
       seen := seen + 1;
       if is_reuse then
-        continue when not (subnet.block).quarantine_reuse;
-        perform reuse_quarantine(subnet.block, pool_for(subnet.block, wish.purpose), wanted,
-          subnet.changed_at);
+        continue when not (subnet.block).quarantine_reuse
+          or (subnet.block).ipv6_generator is not null;
+        pool := pool_for(subnet.block, wish.purpose);
+        lacking := case when is_ordinary(subnet.block) then wanted - subnet.free
+          else pool_lacks(subnet.block, pool, wanted) end;
+        continue when lacking <= 0
+          or not reuse_quarantine(subnet.block, pool, lacking, subnet.changed_at);
         subnet.free := (select u.free from block_usage u where u.block_id = (subnet.block).id)
           - used[subnet.place];
       end if;
@@ -251,6 +260,7 @@ declare
   due_from int[] := '{}';
   plain int[]; -- The requests of the block at hand that any single addresses will do for.
   free numeric;
+  reused int; -- How many more can be had before their time.
   wanted bigint;
   refused int[] := '{}';
   refusals text[] := '{}';
@@ -460,17 +470,17 @@ begin
     where r.block_id = block.id and r.address is null and r.prefix_length is null
       and r.one_per_owner is not true;
     free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
+    reused := 0;
     if wanted > free and block.quarantine_reuse then
-      perform reuse_quarantine(block, '', wanted - free::bigint, times[place]);
-      free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
+      reused := cardinality(reusable(block, '', wanted - free::bigint));
     end if;
-    if wanted > free or wanted > 0 and room <> '{}' then
+    if wanted > free + reused or wanted > 0 and room <> '{}' then
       -- Not enough for all: in the order of asking, whoever can be served in full is.
       wanted := 0;
       for wish in select * from unnest(requests) r where r.request = any (plain) order by r.request
       loop
         less_room := use_quota(room, wish.project_id, block.scope_id, cardinality(wish.ids), 0);
-        if less_room is not null and wanted + cardinality(wish.ids) <= free then
+        if less_room is not null and wanted + cardinality(wish.ids) <= free + reused then
           wanted := wanted + cardinality(wish.ids);
           room := less_room;
         else
@@ -482,6 +492,9 @@ begin
             room, wish.project_id, block.scope_id, cardinality(wish.ids), 0) end;
         end if;
       end loop;
+    end if;
+    if wanted > free then
+      perform reuse_quarantine(block, '', wanted - free::bigint, times[place]);
     end if;
     if wanted > 0 then
       taken_by := taken_by || array(

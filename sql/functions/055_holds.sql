@@ -1,47 +1,77 @@
--- Gives holds a new end, `lifetime` from now, or none: then they are confirmed. A hold that has
--- lapsed stays lapsed, whether or not it has been cleaned up. Answers each allocation or why not.
-create or replace function renew_holds(wanted uuid[], lifetime interval, generations int[])
-returns table (id uuid, refusal text) language plpgsql
-set enable_seqscan = off
+-- One batch of changes of holds in one transaction. Every request has its own outcome.
+do $$ begin
+  if to_regtype('hold_request') is null then
+    create type hold_request as (request int, id uuid, generation int, lifetime_seconds bigint);
+  end if;
+end $$;
+
+-- A batch is a JSON array of hold_request: the hold gets a new end, so many seconds from now, or
+-- none, and then it is confirmed. One that has lapsed stays lapsed, whether or not it has been
+-- cleaned up. Answers a row for each request: the allocation, or a refusal. `again` refuses what
+-- can only be done after this batch. To confirm once more changes nothing.
+create or replace function renew_holds(batch jsonb)
+returns table (request int, allocation json, refusal text)
+language plpgsql
+set enable_seqscan = off -- As in allocate_addresses.
 as $$
 #variable_conflict use_column
 declare
+  requests hold_request[] := array(
+    select r from jsonb_populate_recordset(null::hold_request, batch) r);
+  locked uuid[];
+  done int[];
   changed allocations[];
 begin
-  perform lock_blocks(array(
-    select a.block_id from allocations a where a.id = any (wanted)));
-  with renewed as (
+  locked := array(
+    select l.block_id from lock_blocks(array(
+      select a.block_id from allocations a join unnest(requests) r on r.id = a.id)) l);
+
+  with first as (
+    select distinct on (r.id) r.* from unnest(requests) r order by r.id, r.request
+  ), renewed as (
     update allocations a
-    set expires_at = u.changed_at + lifetime, generation = a.generation + 1
-    from block_usage u, unnest(wanted, generations) w (id, generation)
-    where a.id = w.id and u.block_id = a.block_id and a.expires_at > u.changed_at
-      and a.generation = coalesce(w.generation, a.generation)
-    returning a.*
+    set expires_at = u.changed_at + make_interval(secs => r.lifetime_seconds),
+      generation = a.generation + 1
+    from first r, block_usage u
+    where a.id = r.id and a.block_id = any (locked) and u.block_id = a.block_id
+      and a.expires_at > u.changed_at and a.generation = coalesce(r.generation, a.generation)
+    returning a.*::allocations as allocation, r.request
   )
-  select array_agg(r) into changed from renewed r;
+  select array_agg(n.request), array_agg(n.allocation) into done, changed from renewed n;
+
   if changed is not null then
     perform lock_events();
     insert into events (seq, type, object_id, project_id, owner_id, data)
-    select nextval('event_seq'), case when lifetime is null then 'allocation.confirmed'
+    select nextval('event_seq'), case when a.expires_at is null then 'allocation.confirmed'
       else 'allocation.renewed' end, a.id, a.project_id, a.owner_id, allocation_document(a)
     from unnest(changed) a;
   end if;
+
   return query
-    select w.id, case
-      when c.id is not null then null
-      when a.id is null and h.id is null then 'allocation_not_found'
-      when a.id is null then 'allocation_ended'
-      when a.generation <> w.generation then 'generation_mismatch'
-      when a.expires_at is null then 'allocation_not_held'
-      else 'hold_expired' end
-    from unnest(wanted, generations) w (id, generation)
-      left join unnest(changed) c on c.id = w.id
-      left join allocations a on a.id = w.id
-      left join allocation_history h on h.id = w.id;
+    select r.request, case when outcome.refusal is null then allocation_document(a) end,
+      outcome.refusal
+    from unnest(requests) r
+      left join allocations a on a.id = r.id
+      left join allocation_history h on h.id = r.id
+      left join block_usage u on u.block_id = a.block_id,
+      lateral (select case
+        when r.request = any (done) then null
+        when a.id = any (select c.id from unnest(changed) c) then 'again'
+        when a.id is null and h.id is null then 'allocation_not_found'
+        when a.id is null and h.expires_at <= h.ended_at then 'hold_expired'
+        when a.id is null then 'allocation_ended'
+        when a.expires_at is null and r.lifetime_seconds is null
+          and coalesce(r.generation in (a.generation, a.generation - 1), true) then null
+        when r.generation <> a.generation then 'generation_mismatch'
+        when a.expires_at is null then 'allocation_not_held'
+        when a.expires_at <= u.changed_at then 'hold_expired'
+        else 'again'
+      end) as outcome (refusal);
 end $$;
 
 -- Gives what ended, and still waits in quarantine, back to who had it: a new allocation of the same
--- address. Answers why not, or nothing.
+-- address. A hold that has lapsed ends here if nothing has ended it yet. Answers why not, or
+-- nothing; a refusal is to be rolled back.
 create or replace function restore_allocation(
   ended uuid, new_id uuid, lifetime_seconds bigint, out refusal text, out detail text)
 language plpgsql
@@ -50,17 +80,26 @@ as $$
 declare
   last allocation_history;
   usage block_usage;
+  lapsed uuid[];
   added allocations;
   more_64s numeric;
   room jsonb;
 begin
+  select * into usage from lock_blocks(array(
+    select a.block_id from allocations a where a.id = ended
+    union all
+    select h.block_id from allocation_history h where h.id = ended));
+  with over as (
+    delete from allocations a where a.id = ended and a.expires_at <= usage.changed_at
+    returning a.id
+  )
+  select array_agg(o.id) into lapsed from over o;
   select * into last from allocation_history h where h.id = ended;
   if last.id is null then
     refusal := case when exists (select from allocations a where a.id = ended)
       then 'allocation_not_ended' else 'allocation_not_found' end;
     return;
   end if;
-  select * into usage from lock_blocks(array[last.block_id]);
   if not exists (
     select from quarantine q where q.allocation_id = ended
       and q.quarantined_until > usage.changed_at) then
@@ -82,6 +121,7 @@ begin
     usage.changed_at + make_interval(secs => lifetime_seconds))
   returning * into added;
   perform lock_events();
+  perform append_ended(lapsed);
   perform append_started(array[added]);
 end $$;
 

@@ -160,6 +160,7 @@ create table quarantine (
 );
 create index quarantine_by_block on quarantine (block_id, quarantined_until);
 create index quarantine_by_time on quarantine (quarantined_until);
+create index quarantine_by_end on quarantine (block_id, ended_at, allocation_id);
 
 -- What a project uses, in each address scope and (without a scope) in all: exact counts, and the
 -- lock that whoever is limited by a quota holds.
@@ -203,6 +204,7 @@ create index quotas_by_scope on quotas (scope_id) where scope_id is not null;
 
 -- So that an owner can be told what became of its allocations since a cursor.
 alter table events add owner_id text;
+update events set owner_id = data ->> 'owner_id' where type like 'allocation.%';
 create index events_by_owner on events (owner_id, seq) where owner_id is not null;
 
 -- Functions that take something else now.

@@ -15,6 +15,8 @@ import type {
 } from '../../src/resources/blocks/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
+import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
+import type { QuarantinedAddress } from '../../src/resources/quarantine/schema.ts'
 import { contractOf } from './contract.ts'
 import { emptyDatabase, newDatabase } from './databases.ts'
 
@@ -33,6 +35,10 @@ export type Body = Block &
     free_prefixes: string[]
     events: Static<typeof Event>[]
     cursor: string
+    lapsed: Allocation[]
+    quarantine: QuarantinedAddress[]
+    ended: number
+    more: boolean
     next_marker: string | null
     links: { rel: string; href: string }[]
   } & Problem
@@ -115,6 +121,12 @@ export class Api {
     for (const id of networks) expectStatus(201, await this.post('/v2/networks', { id }))
   }
 
+  async createPolicy(name: string, rules: PolicyRulesRequest): Promise<Policy> {
+    const { body, status } = await this.post('/v2/policies', { name, rules })
+    if (status !== 201) throw new Error(`not 201: ${JSON.stringify(body)}`)
+    return body as unknown as Policy
+  }
+
   /** Cuts children from a block. */
   async cut(block: Block, request: ChildrenRequest): Promise<Block[]> {
     return expectStatus(201, await this.post(`/v2/blocks/${block.id}/children`, request)).blocks
@@ -151,7 +163,15 @@ export class Api {
   }
 
   /** The items of all pages of a list, read one after the other; `between` is done after each. */
-  async pages<K extends 'networks' | 'blocks' | 'allocations' | 'free_ranges' | 'free_prefixes'>(
+  async pages<
+    K extends
+      | 'networks'
+      | 'blocks'
+      | 'allocations'
+      | 'free_ranges'
+      | 'free_prefixes'
+      | 'quarantine',
+  >(
     key: K,
     url: string,
     between: () => Promise<unknown> = async () => undefined,

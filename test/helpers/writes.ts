@@ -32,6 +32,14 @@ const newQuota = async (api: Api) => {
   return url
 }
 const newAllocation = async (api: Api) => api.allocateOne(await newBlock(api))
+const newHold = async (api: Api) =>
+  api.allocateOne(await newBlock(api), { owner_id: 'vm', lifetime_seconds: 600 })
+/** An allocation that ended, whose address waits. */
+const newWaiting = async (api: Api) => {
+  const policy = await api.createPolicy(`wait-${made++}`, { quarantine_seconds: 600 })
+  const block = await api.createBlock(nextCidr(), { policy_id: policy.id })
+  return api.release(await api.allocateOne(block))
+}
 
 /**
  * For each operation that writes, a request that it carries out and that finds something else to
@@ -126,6 +134,35 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     const payload = { project_id: 'red', owner_id: 'vm', block_id: block.id }
     return { method: 'POST', url: '/v2/allocations/release', payload }
   },
+  renewAllocation: async api => ({
+    method: 'POST',
+    url: `/v2/allocations/${(await newHold(api)).id}/renew`,
+    payload: { lifetime_seconds: 600 },
+  }),
+  confirmAllocation: async api => ({
+    method: 'POST',
+    url: `/v2/allocations/${(await newHold(api)).id}/confirm`,
+    payload: {},
+  }),
+  renewAllocations: async api => {
+    const { project_id, owner_id } = await newHold(api)
+    const payload = { project_id, owner_id, lifetime_seconds: 600 }
+    return { method: 'POST', url: '/v2/allocations/renew', payload }
+  },
+  restoreAllocation: async api => ({
+    method: 'POST',
+    url: `/v2/allocations/${(await newWaiting(api)).id}/restore`,
+    payload: { lifetime_seconds: 600 },
+  }),
+  endQuarantine: async api => ({
+    method: 'DELETE',
+    url: `/v2/quarantine/${(await newWaiting(api)).id}`,
+  }),
+  endQuarantines: async api => ({
+    method: 'POST',
+    url: '/v2/quarantine/end',
+    payload: { allocation_ids: [(await newWaiting(api)).id] },
+  }),
 }
 
 const Table = Type.Object({ tablename: Type.String() })

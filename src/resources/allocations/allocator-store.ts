@@ -97,7 +97,7 @@ const attemptsMax = 20
  * Asks again, a bounded number of times, for what could not be decided beside its neighbours: two
  * requests of one owner or one key in a batch, or a network whose subnets filled up meanwhile.
  */
-async function untilDone<T>(attempt: () => Promise<T | IpamError | 'again'>): Promise<T> {
+export async function untilDone<T>(attempt: () => Promise<T | IpamError | 'again'>): Promise<T> {
   for (let n = 0; n < attemptsMax; n++) {
     const outcome = await attempt()
     if (outcome !== 'again') return orThrow(outcome)

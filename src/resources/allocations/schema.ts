@@ -20,8 +20,8 @@ import {
 /** How many addresses one call may take or release. */
 export const countMax = 4096
 
-const OwnerType = Type.String({ minLength: 1, maxLength: 255, examples: ['instance'] })
-const OwnerId = Type.String({ minLength: 1, maxLength: 255 })
+export const OwnerType = Type.String({ minLength: 1, maxLength: 255, examples: ['instance'] })
+export const OwnerId = Type.String({ minLength: 1, maxLength: 255 })
 const AllocatedAddress = Type.String({
   minLength: 1,
   maxLength: 49,
@@ -47,14 +47,15 @@ export const Allocation = closed(
     }),
     ended_at: Nullable(Time),
     quarantined_until: Nullable(Time, {
-      description: 'Until when the address waits for its last owner, who can `restore` it.',
+      description:
+        'Until when the address was to wait, from its end on, for its owner, who can `restore` it.',
     }),
   },
   { $id: 'Allocation' },
 )
 export type Allocation = Static<typeof Allocation>
 
-const Lifetime = Type.Integer({
+export const Lifetime = Type.Integer({
   minimum: 1,
   maximum: 31_536_000,
   description: 'Seconds until it lapses, unless it is renewed or confirmed.',

@@ -12,11 +12,14 @@ const columns = sql`
   started_at, expires_at`
 const present = sql`${columns}, null::timestamptz as ended_at, null::timestamptz as quarantined_until`
 
+const columnsOf = (a: Sql): Sql => sql`
+  ${a}.id, ${a}.scope_id, ${a}.block_id, ${a}.address, ${a}.project_id, ${a}.owner_type,
+  ${a}.owner_id, ${a}.name, ${a}.tags, ${a}.generation, ${a}.started_at, ${a}.expires_at`
 /** The columns of a current allocation, where its table has this name in a join. */
 export const presentOf = (a: Sql): Sql => sql`
-  ${a}.id, ${a}.scope_id, ${a}.block_id, ${a}.address, ${a}.project_id, ${a}.owner_type,
-  ${a}.owner_id, ${a}.name, ${a}.tags, ${a}.generation, ${a}.started_at, ${a}.expires_at,
-  null::timestamptz as ended_at, null::timestamptz as quarantined_until`
+  ${columnsOf(a)}, null::timestamptz as ended_at, null::timestamptz as quarantined_until`
+/** The same of one that ended. */
+export const endedOf = (h: Sql): Sql => sql`${columnsOf(h)}, ${h}.ended_at, ${h}.quarantined_until`
 const current = sql`select ${present} from allocations`
 const ended = sql`select ${columns}, ended_at, quarantined_until from allocation_history`
 

@@ -107,6 +107,17 @@ export async function listEvents(
   return { events, cursor, read_at: now.read_at }
 }
 
+/**
+ * To be asked after events were read, some of which may have been removed meanwhile.
+ *
+ * @throws {IpamError} `events_expired` when events behind the cursor have been removed
+ */
+export async function refuseExpired(db: Database, after: number): Promise<void> {
+  const [now] = await rows(db, Type.Object({ removed_through: Type.Integer() }))`
+    select removed_through from event_horizon`
+  if (after < (now?.removed_through ?? 0)) throw new IpamError('events_expired')
+}
+
 /** Removes at most `limit` events older than `days`; tells how many it removed. */
 export function removeOldEvents(db: Database, { days, limit }: { days: number; limit: number }) {
   return db.transaction(async tx => {
