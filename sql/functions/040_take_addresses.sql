@@ -106,9 +106,9 @@ begin
   return taken;
 end $$;
 
--- Whether a block has so many single addresses in a pool; it looks no further than that.
-create or replace function pool_holds(block blocks, from_pool text, wanted bigint) returns boolean
-language plpgsql stable as $$
+-- How many of so many single addresses a pool of a block lacks; it looks no further than that.
+create or replace function missing_in_pool(block blocks, from_pool text, wanted bigint)
+returns bigint language plpgsql stable as $$
 declare
   run free_ranges;
   missing numeric := wanted;
@@ -118,7 +118,7 @@ begin
       missing := missing - range_size(run.first, run.last);
       exit when missing <= 0;
     end loop;
-    return missing <= 0;
+    return greatest(missing, 0);
   end if;
   for run in
     select * from free_ranges f where f.block_id = block.id and f.pool = from_pool order by f.last
@@ -127,7 +127,13 @@ begin
       + count_octets(run.first, run.last, block.excluded_octets);
     exit when missing <= 0;
   end loop;
-  return missing <= 0;
+  return greatest(missing, 0);
+end $$;
+
+create or replace function pool_holds(block blocks, from_pool text, wanted bigint) returns boolean
+language plpgsql stable as $$
+begin
+  return missing_in_pool(block, from_pool, wanted) = 0;
 end $$;
 
 -- The pool that serves a purpose: that of the purpose where rules keep ranges for it.

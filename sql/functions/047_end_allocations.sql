@@ -69,30 +69,46 @@ begin
   return lapsed;
 end $$;
 
--- Gives up to so many single addresses of a pool back before their time, those that have waited
--- for longest first.
-create or replace function reuse_quarantine(
-  block blocks, from_pool text, wanted bigint, at timestamptz)
-returns void language plpgsql as $$
+-- Single addresses of a pool that could be given back before their time, by the allocations that
+-- left them: those that have waited for longest first, up to so many.
+create or replace function reusable(block blocks, from_pool text, at_most bigint)
+returns uuid[] language plpgsql stable as $$
+begin
+  if not block.quarantine_reuse or at_most <= 0 then
+    return '{}';
+  end if;
+  return array(
+    select d.allocation_id from quarantine d
+    where d.block_id = block.id and masklen(d.address) = masklen(first_of(d.address))
+      and from_pool = coalesce((
+        select coalesce(k.purpose, '-') from kept_ranges k
+        where k.block_id = block.id and k.last >= d.address and k.first <= d.address), '')
+      and last_octet(d.address) <> all (coalesce(block.excluded_octets, '{}'))
+    order by d.ended_at, d.address limit at_most);
+end $$;
+
+-- Gives single addresses of a pool back before their time: as many as are missing, or none if there
+-- are fewer. Answers whether they are there now.
+drop function if exists reuse_quarantine(blocks, text, bigint, timestamptz);
+create function reuse_quarantine(
+  block blocks, from_pool text, missing bigint, at timestamptz)
+returns boolean language plpgsql as $$
 declare
+  chosen uuid[] := reusable(block, from_pool, missing);
   waiting inet;
 begin
+  if cardinality(chosen) < missing then
+    return false;
+  end if;
   for waiting in
     with cut as (
-      delete from quarantine q where q.allocation_id in (
-        select d.allocation_id from quarantine d
-        where d.block_id = block.id and masklen(d.address) = masklen(first_of(d.address))
-          and from_pool = coalesce((
-            select coalesce(k.purpose, '-') from kept_ranges k
-            where k.block_id = block.id and k.last >= d.address and k.first <= d.address), '')
-          and last_octet(d.address) <> all (coalesce(block.excluded_octets, '{}'))
-        order by d.ended_at, d.address limit wanted)
-      returning q.address
+      delete from quarantine q where q.allocation_id = any (chosen) returning q.address
     )
     select address from cut order by address
   loop
     perform give_back(block, waiting, waiting, at);
   end loop;
+  return true;
 end $$;
 
 -- One batch of release requests in one transaction. Every request has its own outcome.

@@ -80,10 +80,7 @@ begin
     refusal := null;
     detail := null;
   end if;
-  if not pool_holds(block, pool, wanted) and block.quarantine_reuse then
-    perform reuse_quarantine(block, pool, wanted, at);
-  end if;
-  if pool_holds(block, pool, wanted) then
+  if reuse_quarantine(block, pool, missing_in_pool(block, pool, wanted), at) then
     addresses := take_addresses(block, wanted, pool);
   else
     refusal := 'block_full';
@@ -141,22 +138,25 @@ create or replace function is_ordinary(block blocks) returns boolean language sq
 $$;
 
 -- Where a request to a network is served for one IP version, among the locked blocks (of which
--- `used` has been taken or promised): a position there, or why nowhere.
+-- `used` has been taken or promised): a position there, or why nowhere. It changes nothing: what
+-- ends its quarantine for the request does so when it is sure that the request is granted.
 create or replace function find_subnet(
   wish allocation_request, version int, wanted int, locked uuid[], used numeric[],
   out place int, out refusal text, out detail text)
-language plpgsql as $$
+language plpgsql stable as $$
 declare
   is_spread boolean := coalesce((
     select p.rules ->> 'subnet_selection' = 'spread'
     from networks n join policies p on p.id = n.policy_id where n.id = wish.network_id), false);
   is_reuse boolean;
+  can_reuse boolean;
+  missing bigint;
   subnet record;
   seen int := 0;
 begin
   foreach is_reuse in array array[false, true] loop
     for subnet in
-      select l.place, b as block, u.free - l.used as free, u.changed_at
+      select l.place, b as block, u.free - l.used as free
       from unnest(locked, used) with ordinality l (id, used, place)
         join blocks b on b.id = l.id join block_usage u on u.block_id = l.id
       where b.id in (
@@ -166,13 +166,13 @@ begin
     loop
       seen := seen + 1;
       if is_reuse then
-        continue when not (subnet.block).quarantine_reuse;
-        perform reuse_quarantine(subnet.block, pool_for(subnet.block, wish.purpose), wanted,
-          subnet.changed_at);
-        subnet.free := (select u.free from block_usage u where u.block_id = (subnet.block).id)
-          - used[subnet.place];
+        continue when (subnet.block).ipv6_generator is not null;
+        missing := case when is_ordinary(subnet.block) then wanted - subnet.free
+          else missing_in_pool(subnet.block, pool_for(subnet.block, wish.purpose), wanted) end;
+        can_reuse := cardinality(
+          reusable(subnet.block, pool_for(subnet.block, wish.purpose), missing)) = missing;
       end if;
-      if subnet.free >= wanted and can_serve(subnet.block, wish, wanted) then
+      if can_reuse or subnet.free >= wanted and can_serve(subnet.block, wish, wanted) then
         place := subnet.place;
         return;
       end if;
@@ -251,6 +251,7 @@ declare
   due_from int[] := '{}';
   plain int[]; -- The requests of the block at hand that any single addresses will do for.
   free numeric;
+  in_reach numeric; -- With what can be given back before its time.
   wanted bigint;
   refused int[] := '{}';
   refusals text[] := '{}';
@@ -432,15 +433,22 @@ begin
           had_ids := had_ids || held.id;
           continue;
         end if;
+        block := locked_blocks[place];
+        if is_ordinary(block) then
+          free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
+          if count_each > free then
+            perform reuse_quarantine(block, '', (count_each - free)::bigint, times[place]);
+          end if;
+        end if;
         used[place] := used[place] + count_each;
         ids := wish.ids[(n - 1) * count_each + 1 : n * count_each];
-        if is_ordinary(locked_blocks[place]) then
+        if is_ordinary(block) then
           due_by := due_by || array_fill(wish.request, array[count_each]);
           due_ids := due_ids || ids;
           due_from := due_from || array_fill(place, array[count_each]);
         else
           select t.addresses into addresses
-          from take_one(locked_blocks[place], with_ids(wish, ids), times[place]) t;
+          from take_one(block, with_ids(wish, ids), times[place]) t;
           taken_by := taken_by || array_fill(wish.request, array[count_each]);
           taken_ids := taken_ids || ids;
           taken_from := taken_from || array_fill(locked[place], array[count_each]);
@@ -460,17 +468,17 @@ begin
     where r.block_id = block.id and r.address is null and r.prefix_length is null
       and r.one_per_owner is not true;
     free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
-    if wanted > free and block.quarantine_reuse then
-      perform reuse_quarantine(block, '', wanted - free::bigint, times[place]);
-      free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
+    in_reach := free;
+    if wanted > free then
+      in_reach := free + cardinality(reusable(block, '', (wanted - free)::bigint));
     end if;
-    if wanted > free or wanted > 0 and room <> '{}' then
+    if wanted > in_reach or wanted > 0 and room <> '{}' then
       -- Not enough for all: in the order of asking, whoever can be served in full is.
       wanted := 0;
       for wish in select * from unnest(requests) r where r.request = any (plain) order by r.request
       loop
         less_room := use_quota(room, wish.project_id, block.scope_id, cardinality(wish.ids), 0);
-        if less_room is not null and wanted + cardinality(wish.ids) <= free then
+        if less_room is not null and wanted + cardinality(wish.ids) <= in_reach then
           wanted := wanted + cardinality(wish.ids);
           room := less_room;
         else
@@ -482,6 +490,9 @@ begin
             room, wish.project_id, block.scope_id, cardinality(wish.ids), 0) end;
         end if;
       end loop;
+    end if;
+    if wanted > free then
+      perform reuse_quarantine(block, '', (wanted - free)::bigint, times[place]);
     end if;
     if wanted > 0 then
       taken_by := taken_by || array(
