@@ -106,9 +106,9 @@ begin
   return taken;
 end $$;
 
--- How many of so many single addresses a pool lacks; it looks no further than that.
-create or replace function pool_lacks(block blocks, from_pool text, wanted bigint) returns bigint
-language plpgsql stable as $$
+-- How many of so many single addresses a pool of a block lacks; it looks no further than that.
+create or replace function missing_in_pool(block blocks, from_pool text, wanted bigint)
+returns bigint language plpgsql stable as $$
 declare
   run free_ranges;
   missing numeric := wanted;
@@ -131,9 +131,10 @@ begin
 end $$;
 
 create or replace function pool_holds(block blocks, from_pool text, wanted bigint) returns boolean
-language sql stable as $$
-  select pool_lacks(block, from_pool, wanted) = 0
-$$;
+language plpgsql stable as $$
+begin
+  return missing_in_pool(block, from_pool, wanted) = 0;
+end $$;
 
 -- The pool that serves a purpose: that of the purpose where rules keep ranges for it.
 create or replace function pool_for(block blocks, wanted_purpose text) returns text

@@ -69,29 +69,35 @@ begin
   return lapsed;
 end $$;
 
--- Up to so many single addresses of a pool that wait, those that have waited for longest first.
-create or replace function reusable(block blocks, from_pool text, at_most bigint) returns uuid[]
-language sql stable as $$
-  select array(
-    select q.allocation_id from quarantine q
-    where q.block_id = block.id and masklen(q.address) = masklen(first_of(q.address))
+-- Single addresses of a pool that could be given back before their time, by the allocations that
+-- left them: those that have waited for longest first, up to so many.
+create or replace function reusable(block blocks, from_pool text, at_most bigint)
+returns uuid[] language plpgsql stable as $$
+begin
+  if not block.quarantine_reuse or at_most <= 0 then
+    return '{}';
+  end if;
+  return array(
+    select d.allocation_id from quarantine d
+    where d.block_id = block.id and masklen(d.address) = masklen(first_of(d.address))
       and from_pool = coalesce((
         select coalesce(k.purpose, '-') from kept_ranges k
-        where k.block_id = block.id and k.last >= q.address and k.first <= q.address), '')
-      and last_octet(q.address) <> all (coalesce(block.excluded_octets, '{}'))
-    order by q.ended_at, q.allocation_id limit at_most)
-$$;
+        where k.block_id = block.id and k.last >= d.address and k.first <= d.address), '')
+      and last_octet(d.address) <> all (coalesce(block.excluded_octets, '{}'))
+    order by d.ended_at, d.allocation_id limit at_most);
+end $$;
 
--- Gives so many single addresses of a pool back before their time, or none if that is not enough:
--- who had an address last does not lose it for nothing.
-create or replace function reuse_quarantine(
-  block blocks, from_pool text, wanted bigint, at timestamptz)
+-- Gives single addresses of a pool back before their time: as many as are missing, or none if there
+-- are fewer. Answers whether they are there now.
+drop function if exists reuse_quarantine(blocks, text, bigint, timestamptz);
+create function reuse_quarantine(
+  block blocks, from_pool text, missing bigint, at timestamptz)
 returns boolean language plpgsql as $$
 declare
-  chosen uuid[] := reusable(block, from_pool, wanted);
+  chosen uuid[] := reusable(block, from_pool, missing);
   waiting inet;
 begin
-  if cardinality(chosen) < wanted then
+  if cardinality(chosen) < missing then
     return false;
   end if;
   for waiting in

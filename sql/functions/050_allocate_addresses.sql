@@ -58,7 +58,6 @@ language plpgsql as $$
 declare
   wanted int := cardinality(wish.ids);
   pool text := pool_for(block, wish.purpose);
-  lacking bigint;
 begin
   if wish.address is not null or wish.prefix_length is not null
     or block.ipv6_generator is not null then
@@ -81,11 +80,7 @@ begin
     refusal := null;
     detail := null;
   end if;
-  lacking := pool_lacks(block, pool, wanted);
-  if lacking > 0 and block.quarantine_reuse and reuse_quarantine(block, pool, lacking, at) then
-    lacking := 0;
-  end if;
-  if lacking = 0 then
+  if reuse_quarantine(block, pool, missing_in_pool(block, pool, wanted), at) then
     addresses := take_addresses(block, wanted, pool);
   else
     refusal := 'block_full';
@@ -144,24 +139,25 @@ create or replace function is_ordinary(block blocks) returns boolean language sq
 $$;
 
 -- Where a request to a network is served for one IP version, among the locked blocks (of which
--- `used` has been taken or promised): a position there, or why nowhere.
+-- `used` has been taken or promised): a position there, or why nowhere. It changes nothing: what
+-- ends its quarantine for the request does so when it is sure that the request is granted.
 create or replace function find_subnet(
   wish allocation_request, version int, wanted int, locked uuid[], used numeric[],
   out place int, out refusal text, out detail text)
-language plpgsql as $$
+language plpgsql stable as $$
 declare
   is_spread boolean := coalesce((
     select p.rules ->> 'subnet_selection' = 'spread'
     from networks n join policies p on p.id = n.policy_id where n.id = wish.network_id), false);
   is_reuse boolean;
+  can_reuse boolean;
+  missing bigint;
   subnet record;
-  pool text;
-  lacking bigint;
   seen int := 0;
 begin
   foreach is_reuse in array array[false, true] loop
     for subnet in
-      select l.place, b as block, u.free - l.used as free, u.changed_at
+      select l.place, b as block, u.free - l.used as free
       from unnest(locked, used) with ordinality l (id, used, place)
         join blocks b on b.id = l.id join block_usage u on u.block_id = l.id
       where b.id in (
@@ -171,17 +167,13 @@ begin
     loop
       seen := seen + 1;
       if is_reuse then
-        continue when not (subnet.block).quarantine_reuse
-          or (subnet.block).ipv6_generator is not null;
-        pool := pool_for(subnet.block, wish.purpose);
-        lacking := case when is_ordinary(subnet.block) then wanted - subnet.free
-          else pool_lacks(subnet.block, pool, wanted) end;
-        continue when lacking <= 0
-          or not reuse_quarantine(subnet.block, pool, lacking, subnet.changed_at);
-        subnet.free := (select u.free from block_usage u where u.block_id = (subnet.block).id)
-          - used[subnet.place];
+        continue when (subnet.block).ipv6_generator is not null;
+        missing := case when is_ordinary(subnet.block) then wanted - subnet.free
+          else missing_in_pool(subnet.block, pool_for(subnet.block, wish.purpose), wanted) end;
+        can_reuse := cardinality(
+          reusable(subnet.block, pool_for(subnet.block, wish.purpose), missing)) = missing;
       end if;
-      if subnet.free >= wanted and can_serve(subnet.block, wish, wanted) then
+      if can_reuse or subnet.free >= wanted and can_serve(subnet.block, wish, wanted) then
         place := subnet.place;
         return;
       end if;
@@ -260,7 +252,7 @@ declare
   due_from int[] := '{}';
   plain int[]; -- The requests of the block at hand that any single addresses will do for.
   free numeric;
-  reused int; -- How many more can be had before their time.
+  in_reach numeric; -- With what can be given back before its time.
   wanted bigint;
   refused int[] := '{}';
   refusals text[] := '{}';
@@ -442,15 +434,22 @@ begin
           had_ids := had_ids || held.id;
           continue;
         end if;
+        block := locked_blocks[place];
+        if is_ordinary(block) then
+          free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
+          if count_each > free then
+            perform reuse_quarantine(block, '', (count_each - free)::bigint, times[place]);
+          end if;
+        end if;
         used[place] := used[place] + count_each;
         ids := wish.ids[(n - 1) * count_each + 1 : n * count_each];
-        if is_ordinary(locked_blocks[place]) then
+        if is_ordinary(block) then
           due_by := due_by || array_fill(wish.request, array[count_each]);
           due_ids := due_ids || ids;
           due_from := due_from || array_fill(place, array[count_each]);
         else
           select t.addresses into addresses
-          from take_one(locked_blocks[place], with_ids(wish, ids), times[place]) t;
+          from take_one(block, with_ids(wish, ids), times[place]) t;
           taken_by := taken_by || array_fill(wish.request, array[count_each]);
           taken_ids := taken_ids || ids;
           taken_from := taken_from || array_fill(locked[place], array[count_each]);
@@ -470,17 +469,17 @@ begin
     where r.block_id = block.id and r.address is null and r.prefix_length is null
       and r.one_per_owner is not true;
     free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
-    reused := 0;
-    if wanted > free and block.quarantine_reuse then
-      reused := cardinality(reusable(block, '', wanted - free::bigint));
+    in_reach := free;
+    if wanted > free then
+      in_reach := free + cardinality(reusable(block, '', (wanted - free)::bigint));
     end if;
-    if wanted > free + reused or wanted > 0 and room <> '{}' then
+    if wanted > in_reach or wanted > 0 and room <> '{}' then
       -- Not enough for all: in the order of asking, whoever can be served in full is.
       wanted := 0;
       for wish in select * from unnest(requests) r where r.request = any (plain) order by r.request
       loop
         less_room := use_quota(room, wish.project_id, block.scope_id, cardinality(wish.ids), 0);
-        if less_room is not null and wanted + cardinality(wish.ids) <= free + reused then
+        if less_room is not null and wanted + cardinality(wish.ids) <= in_reach then
           wanted := wanted + cardinality(wish.ids);
           room := less_room;
         else
@@ -494,7 +493,7 @@ begin
       end loop;
     end if;
     if wanted > free then
-      perform reuse_quarantine(block, '', wanted - free::bigint, times[place]);
+      perform reuse_quarantine(block, '', (wanted - free)::bigint, times[place]);
     end if;
     if wanted > 0 then
       taken_by := taken_by || array(

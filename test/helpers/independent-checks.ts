@@ -142,7 +142,10 @@ const changes: Readonly<Record<string, readonly string[]>> = {
   network: ['created', 'updated', 'deleted'],
   policy: ['created', 'updated', 'deleted'],
   address_scope: ['created', 'updated', 'deleted'],
+  quota: ['updated', 'deleted'],
 }
+/** What is made by the first change of it. */
+const firstOf = (kind: string) => (kind === 'quota' ? 'updated' : 'created')
 
 /** The events of each object tell its whole life, in order, up to its present state. */
 async function findEventFaults(query: Query): Promise<string[]> {
@@ -163,7 +166,7 @@ async function findEventFaults(query: Query): Promise<string[]> {
     const isNext =
       before && !isAgain
         ? !before.isGone && Number(generation) === before.generation + step
-        : change === 'created' && Number(generation) === 1
+        : change === firstOf(kind) && Number(generation) === 1
     if (!isNext || !changes[kind]?.includes(change)) {
       faults.push(`${type} ${generation} of ${object_id} follows ${before?.generation}`)
     }
@@ -176,7 +179,8 @@ async function findEventFaults(query: Query): Promise<string[]> {
     union all select id, generation, false from blocks
     union all select id, generation, false from networks
     union all select id, generation, false from policies
-    union all select id, generation, false from address_scopes`)
+    union all select id, generation, false from address_scopes
+    union all select id, generation, false from quotas`)
   for (const { id, generation, is_gone } of objects) {
     const told = present.get(id)
     present.delete(id)
