@@ -1,5 +1,7 @@
 import fc from 'fast-check'
+import { tryOut } from '../../src/db/database.ts'
 import { newId } from '../../src/ids.ts'
+import { allocateOnce } from '../../src/resources/allocations/allocator-store.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import {
   type OwnerFilter,
@@ -22,6 +24,7 @@ import {
   pick,
   pickBlock,
   prefixAround,
+  type Real,
   showAllocation,
   showModelAllocation,
 } from './world.ts'
@@ -30,7 +33,7 @@ const list = {
   real: (answer: readonly Allocation[]) => answer.map(showAllocation),
   model: (answer: readonly ModelAllocation[]) => answer.map(showModelAllocation),
 }
-const one = { real: showAllocation, model: showModelAllocation }
+export const one = { real: showAllocation, model: showModelAllocation }
 
 const place = fc.integer({ min: -6, max: 8 })
 const deeper = fc.oneof(
@@ -54,6 +57,7 @@ export const request = fc.record({
   owner_id: fc.constantFrom(null, 'i1', 'i2'),
   name: fc.constantFrom('', 'a'),
   tags: fc.constantFrom([], ['blue'], ['blue', 'red']),
+  lifetime_seconds: fc.constantFrom(null, null, 10, 100),
 })
 export type Request = typeof request extends fc.Arbitrary<infer R> ? R : never
 
@@ -96,14 +100,36 @@ function placeOf(wanted: Wish, { prefix }: ModelBlock) {
   }
 }
 
-const allocate = command('allocate', request, async (parameters, state, { allocator }) => {
-  const wanted = toNewAllocations(parameters, pickBlock(state, parameters.block))
-  const real = await outcomeOf(allocator.allocate(wanted).then(({ allocations }) => allocations))
-  const expected = state.attempt(() => model.allocate(state, wanted, answerOf(real)))
-  expectSame(real, expected, list)
+const laterRequest = fc.record({
+  request,
+  one_per_owner: fc.constantFrom(false, false, false, true),
+  dry_run: fc.constantFrom(false, false, false, false, true),
 })
 
-const target = fc.record({
+const allocate = command(
+  'allocate',
+  laterRequest,
+  async ({ request: parameters, one_per_owner, dry_run }, state, real) => {
+    const block = pickBlock(state, parameters.block)
+    const wanted = { ...toNewAllocations(parameters, block), one_per_owner }
+    await ask(wanted, state, real, dry_run)
+  },
+)
+
+/** Allocates in both; a dry run leaves no trace in either. */
+export async function ask(
+  wanted: model.ModelRequest,
+  state: State,
+  { db, allocator }: Real,
+  dry_run = false,
+): Promise<void> {
+  const work = dry_run ? tryOut(db, tx => allocateOnce(tx, wanted)) : allocator.allocate(wanted)
+  const answer = await outcomeOf(work.then(({ allocations }) => allocations))
+  const change = () => model.allocate(state, wanted, answerOf(answer))
+  expectSame(answer, dry_run ? state.trial(change) : state.outcome(change), list)
+}
+
+export const target = fc.record({
   allocation: fc.nat(),
   /** Which generation is named: none, the present one, or one beside it. */
   generation: fc.option(fc.integer({ min: -1, max: 1 }), { nil: undefined, freq: 2 }),
@@ -111,7 +137,7 @@ const target = fc.record({
 type Target = typeof target extends fc.Arbitrary<infer T> ? T : never
 
 /** Mostly an allocation that lasts, sometimes one that ended, seldom one that never was. */
-function releaseOf(state: State, { allocation, generation }: Target) {
+export function releaseOf(state: State, { allocation, generation }: Target) {
   const some = allocation % 4 === 3 ? state.allocations : state.current()
   const found = allocation % 32 === 31 ? undefined : pick(some, Math.floor(allocation / 4))
   const wanted = generation === undefined ? undefined : (found?.generation ?? 1) + generation
@@ -121,7 +147,7 @@ function releaseOf(state: State, { allocation, generation }: Target) {
 const release = command('release', target, async (wanted, state, { allocator }) => {
   const one_ = releaseOf(state, wanted)
   const real = await outcomeOf(allocator.release(one_).then(answer => [answer]))
-  const expected = state.attempt(() => model.release(state, [one_], answerOf(real)))
+  const expected = state.attempt(() => model.release(state, [one_]))
   expectSame(real, expected, list)
 })
 
@@ -131,7 +157,7 @@ const releaseSome = command(
   async (targets, state, { db }) => {
     const wanted = targets.map(each => releaseOf(state, each))
     const real = await outcomeOf(releaseAll(db, wanted))
-    const expected = state.attempt(() => model.release(state, wanted, answerOf(real)))
+    const expected = state.attempt(() => model.release(state, wanted))
     expectSame(real, expected, list)
   },
 )
@@ -149,8 +175,7 @@ const releaseOwned = command(
     const block_id = block === undefined ? undefined : (pickBlock(state, block)?.id ?? absentId)
     const owner: OwnerFilter = { ...owned, block_id }
     const real = await outcomeOf(releaseByOwner(db, owner, countMax))
-    const answer = answerOf(real)
-    const expected = state.attempt(() => model.releaseByOwner(state, { owner, countMax }, answer))
+    const expected = state.attempt(() => model.releaseByOwner(state, { owner, countMax }))
     expectSame(real, expected, list)
   },
 )

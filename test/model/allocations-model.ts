@@ -2,6 +2,19 @@ import type { Prefix } from '../../src/ip/prefix.ts'
 import type { NewAllocations } from '../../src/resources/allocations/allocator-store.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import type { OwnerFilter, Release } from '../../src/resources/allocations/store.ts'
+import { later } from './clock.ts'
+import {
+  end,
+  endDue,
+  findAllocation,
+  heldByOwner,
+  ipv6_64s,
+  refuseQuota,
+  replace,
+  reuse,
+  takeBack,
+  tellEnds,
+} from './life-model.ts'
 import {
   bestFit,
   byFirst,
@@ -20,16 +33,28 @@ import { type ModelAllocation, type ModelBlock, Refusal, type State } from './st
 export type ModelRequest = NewAllocations & { readonly block_id: string }
 
 /**
- * Allocates. The clock and the dice are not the model's: it takes the times from the `answer`, and
- * of a random strategy the addresses, after a look whether they could be had.
+ * Allocates. The dice are not the model's: of a random strategy it takes the addresses from the
+ * `answer`, after a look whether they could be had.
  */
 export function allocate(state: State, request: ModelRequest, answer: readonly Allocation[]) {
   const block = state.findBlock(request.block_id)
   if (!state.isLeaf(block)) throw new Refusal('block_has_children')
-  const offered = answer.map(({ address }) => readPrefix(address))
+  endDue(state, [block])
+  const held = request.one_per_owner ? heldByOwner(state, block, request) : undefined
+  if (held) return [held]
+  const { address, prefix_length, one_per_owner, project_id, ids } = request
+  if (address === null && prefix_length === null && !one_per_owner) reuse(state, block, request)
+  const more = { project_id, scope_id: block.scope_id, count: ids.length }
+  refuseQuota(state, more, more64s(block, request))
+  const offered = answer.map(one => readPrefix(one.address))
   const prefixes = choose(state, { block, request, offered })
-  const times = prefixes.map((_, index) => answer[index]?.started_at ?? 'never')
-  return start(state, request, { prefixes, times })
+  return start(state, request, { prefixes, times: prefixes.map(() => state.now) })
+}
+
+function more64s({ prefix }: ModelBlock, { address, prefix_length, contiguous }: ModelRequest) {
+  if (address !== null) return ipv6_64s(readPrefix(address))
+  if (prefix_length === null || contiguous) return 0n
+  return ipv6_64s({ version: prefix.version, length: prefix_length })
 }
 
 /** Takes over what was given, without a look whether it could be had. */
@@ -38,7 +63,7 @@ export function begin(state: State, request: ModelRequest, answer: readonly Allo
   return start(state, request, { prefixes, times: answer.map(one => one.started_at) })
 }
 
-const lasting = { expires_at: null, ended_at: null, quarantined_until: null }
+const lasting = { ended_at: null, quarantined_until: null }
 
 type Started = { readonly prefixes: readonly Prefix[]; readonly times: readonly string[] }
 
@@ -48,10 +73,13 @@ function start(state: State, request: ModelRequest, { prefixes, times }: Started
   const owner = { project_id, owner_type, owner_id, name, tags }
   const started = prefixes.map((prefix, index): ModelAllocation => {
     const [id, started_at] = [ids[index] ?? 'none', times[index] ?? 'never']
-    return { id, scope_id, block_id, prefix, ...owner, generation: 1, started_at, ...lasting }
+    const seconds = request.lifetime_seconds ?? null
+    const expires_at = seconds === null ? null : later(started_at, seconds)
+    const place = { id, scope_id, block_id, prefix }
+    return { ...place, ...owner, generation: 1, started_at, expires_at, ...lasting }
   })
   state.allocations = [...state.allocations, ...started]
-  for (const { id } of started) state.tell('allocation.created', [id])
+  state.tell('allocation.created', ids.slice(0, started.length))
   return started
 }
 
@@ -63,21 +91,23 @@ function choose(state: State, { block, request, offered }: Choice): Prefix[] {
     const wanted = readPrefix(address)
     if (!prefixIsInside(wanted, block.prefix)) throw new Refusal('address_outside_block')
     if (state.free(block).some(range => isInside(rangeOf(wanted), range))) return [wanted]
+    if (takeBack(state, block, { prefix: wanted, owner: request })) return [wanted]
     if (!fallback) throw new Refusal(whyNotFree(state, block, wanted))
   } else if (prefix_length !== null) {
     const found = freePrefix(state, block, prefix_length)
     if (!contiguous) return [found]
     return ids.map((_, index) => singleOf(found.version, found.first + BigInt(index)))
   }
+  reuse(state, block, request)
   if (total(state.free(block)) < ids.length) throw new Refusal('block_full')
   return nextFree(state, block, { count: ids.length, offered })
 }
 
 function whyNotFree(state: State, { scope_id }: ModelBlock, wanted: Prefix) {
-  const held = state.current().filter(one => one.scope_id === scope_id)
-  return held.some(one => prefixesOverlap(one.prefix, wanted))
-    ? 'address_taken'
-    : 'address_excluded'
+  const isInTheWay = (one: ModelAllocation) =>
+    one.scope_id === scope_id && prefixesOverlap(one.prefix, wanted)
+  if (state.current().some(isInTheWay)) return 'address_taken'
+  return state.waiting.some(isInTheWay) ? 'address_quarantined' : 'address_excluded'
 }
 
 /** Where ages are kept, a run of one age is preferred to one that joins several. */
@@ -112,43 +142,25 @@ function nextFree(state: State, block: ModelBlock, { count, offered }: Next): Pr
 }
 
 /** Releases, all or none; what has ended just so is released once more without effect. */
-export function release(state: State, releases: readonly Release[], answer: readonly Allocation[]) {
+export function release(state: State, releases: readonly Release[]) {
   const gone: string[] = []
-  for (const [index, { id, generation }] of releases.entries()) {
+  for (const { id, generation } of releases) {
     const found = findAllocation(state, id)
     const isCurrent = found.ended_at === null
     const wanted = isCurrent ? found.generation : found.generation - 1
     if (generation !== undefined && generation !== wanted) throw new Refusal('generation_mismatch')
     if (isCurrent) {
-      end(state, found, answer[index]?.ended_at ?? 'never')
+      end(state, [id])
       gone.push(id)
     }
   }
-  state.tell('allocation.released', gone)
+  tellEnds(state, gone)
   return releases.map(({ id }) => findAllocation(state, id))
-}
-
-function findAllocation(state: State, id: string): ModelAllocation {
-  const found = state.allocations.find(one => one.id === id)
-  if (!found) throw new Refusal('allocation_not_found')
-  return found
-}
-
-function end(state: State, allocation: ModelAllocation, ended_at: string): void {
-  replace(state, { ...allocation, generation: allocation.generation + 1, ended_at })
-  const { freed } = state.findBlock(allocation.block_id)
-  const released = { ...rangeOf(allocation.prefix), since: state.tick }
-  state.replaceBlock(allocation.block_id, { freed: [...freed, released] })
-}
-
-function replace(state: State, changed: ModelAllocation): void {
-  state.allocations = state.allocations.map(one => (one.id === changed.id ? changed : one))
 }
 
 export function releaseByOwner(
   state: State,
   { owner, countMax }: { owner: OwnerFilter; countMax: number },
-  answer: readonly Allocation[],
 ) {
   const wanted = Object.entries(owner).filter(([, value]) => value !== undefined)
   const held = state
@@ -156,7 +168,7 @@ export function releaseByOwner(
     .filter(one => wanted.every(([key, value]) => one[key as keyof OwnerFilter] === value))
     .sort((a, b) => (a.id < b.id ? -1 : 1))
   if (held.length > countMax) throw new Refusal('too_many_allocations')
-  return release(state, held, answer)
+  return release(state, held)
 }
 
 export function updateAllocation(
@@ -179,7 +191,7 @@ export type Lookup = {
   readonly scope_id?: string
   readonly address?: string
   readonly project_id?: string
-  readonly state: 'current' | 'ended' | 'all'
+  readonly state: 'current' | 'held' | 'ended' | 'all'
   readonly at?: string
   readonly held_from?: string
   readonly held_to?: string
@@ -193,6 +205,7 @@ export function lookUp(state: State, wanted: Lookup): ModelAllocation[] {
     if (scope_id !== undefined && one.scope_id !== scope_id) return false
     if (project_id !== undefined && one.project_id !== project_id) return false
     if (address !== undefined && !prefixIsInside(readPrefix(address), one.prefix)) return false
+    if (wanted.state === 'held' && !inTime) return ended_at === null && one.expires_at !== null
     if (!inTime)
       return wanted.state === 'all' || (ended_at === null) === (wanted.state === 'current')
     if (at !== undefined && !(started_at <= at && (ended_at === null || at < ended_at)))

@@ -44,9 +44,16 @@ const settings = fc.record({
   name: fc.constantFrom('', 'a', 'b'),
   network_id: fc.option(fc.constantFrom(...networks), { nil: undefined, freq: 2 }),
   project_id: seldom(fc.constantFrom('p1', 'p2')),
+  policy: seldom(fc.nat(9)),
 })
 type Values<A> = A extends fc.Arbitrary<infer V> ? V : never
 type Settings = { [K in keyof Values<typeof settings>]?: Values<typeof settings>[K] | undefined }
+const changes = fc.record({
+  ...changeable,
+  name: seldom(fc.constantFrom('a', 'b')),
+  policy: seldom(fc.option(fc.nat(9), { freq: 3 })),
+})
+type Changes = Values<typeof changes>
 
 /** The gateway that a parameter names: an offset in a block, or an address as it is. */
 function gatewayOf(prefix: Prefix, wanted: number | string | undefined): ModelBlock['gateway'] {
@@ -56,8 +63,10 @@ function gatewayOf(prefix: Prefix, wanted: number | string | undefined): ModelBl
 }
 
 /** The same settings for the model and, with addresses as text, for the store. */
-function settingsFor(prefix: Prefix, { gateway: wanted, ...rest }: Settings) {
-  const given = Object.entries(rest).filter(([, value]) => value !== undefined)
+function settingsFor(state: State, prefix: Prefix, settings: Settings | Changes) {
+  const { gateway: wanted, policy, ...rest } = settings
+  const policy_id = typeof policy === 'number' ? pick(state.policies, policy)?.id : policy
+  const given = Object.entries({ ...rest, policy_id }).filter(([, value]) => value !== undefined)
   const forModel: model.ModelSettings = Object.fromEntries(given)
   if (wanted === undefined) return { forModel, forStore: forModel as BlockSettings }
   const address = gatewayOf(prefix, wanted)
@@ -72,7 +81,7 @@ type NewBlocks = Omit<model.ModelNewBlocks, 'settings'> & { prefix: Prefix; sett
 /** Creates blocks in both; the model learns their ids from the answer. */
 export async function create(request: NewBlocks, state: State, { db }: Real): Promise<void> {
   const { prefix, settings: wanted, ...rest } = request
-  const { forModel, forStore } = settingsFor(prefix, wanted)
+  const { forModel, forStore } = settingsFor(state, prefix, wanted)
   const real = await outcomeOf(createBlocks(db, { ...rest, settings: forStore }))
   const ids = answerOf(real).map(({ id }) => id)
   const expected = state.attempt(() =>
@@ -168,18 +177,13 @@ function extentAt(prefix: Prefix, wanted: Place | 'behind'): Prefix {
 
 const update = command(
   'updateBlock',
-  fc.record({
-    block: fc.nat(127),
-    extent: seldom(extent),
-    name: seldom(fc.constantFrom('a', 'b')),
-    ...changeable,
-  }),
-  async ({ block: index, extent: wanted, ...settings }, state, { db, roots }) => {
+  fc.record({ block: fc.nat(127), extent: seldom(extent), changes }),
+  async ({ block: index, extent: wanted, changes: settings }, state, { db, roots }) => {
     const block = pickBlock(state, index)
     const before = block?.prefix ?? roots[0]
     if (!before) return
     const prefix = wanted && extentAt(before, wanted)
-    const { forModel, forStore } = settingsFor(prefix ?? before, settings)
+    const { forModel, forStore } = settingsFor(state, prefix ?? before, settings)
     const id = block?.id ?? absentId
     const patch = { ...forStore, ...(prefix && { cidr: formatPrefix(prefix) }) } as BlockPatch
     const real = await outcomeOf(updateBlock(db, { id }, patch))

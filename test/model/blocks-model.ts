@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Prefix } from '../../src/ip/prefix.ts'
+import { justAfter } from './clock.ts'
 import {
   bestFit,
   byPrefix,
@@ -15,7 +17,13 @@ import { canBeGateway, excluded, type ModelBlock, never, Refusal, type State } f
 export type ModelSettings = Partial<
   Pick<
     ModelBlock,
-    'network_id' | 'project_id' | 'name' | 'gateway' | 'allocate_network_address' | 'strategy'
+    | 'network_id'
+    | 'project_id'
+    | 'name'
+    | 'gateway'
+    | 'allocate_network_address'
+    | 'strategy'
+    | 'policy_id'
   >
 >
 
@@ -32,7 +40,7 @@ export function createBlocks(state: State, request: ModelNewBlocks, ids: readonl
   const parent = 'parent_id' in container ? state.findBlock(container.parent_id) : null
   const scope_id = 'scope_id' in container ? container.scope_id : (parent?.scope_id ?? '')
   if (!state.scopes.includes(scope_id)) throw new Refusal('address_scope_not_found')
-  if (parent && state.heldIn(parent).length > 0) throw new Refusal('block_has_allocations')
+  if (parent && state.usedIn(parent).length > 0) throw new Refusal('block_has_allocations')
 
   const created: string[] = []
   const adopted: ModelBlock[] = []
@@ -98,6 +106,7 @@ function createBlock(state: State, place: Place): ModelBlock[] {
     gateway,
     allocate_network_address,
     strategy: settings.strategy ?? 'sequential',
+    policy_id: settings.policy_id ?? null,
     generation: 1,
     freed: [],
   }
@@ -118,14 +127,17 @@ const projectOf = (state: State, scope_id: string) =>
 export function deleteBlock(state: State, id: string): null {
   const block = state.findBlock(id)
   if (!state.isLeaf(block)) throw new Refusal('block_has_children')
-  if (state.heldIn(block).length > 0) throw new Refusal('block_in_use')
+  if (state.usedIn(block).length > 0) throw new Refusal('block_in_use')
   state.blocks = state.blocks.filter(one => one.id !== id)
   state.tell('block.deleted', [id])
   return null
 }
 
 export type ModelPatch = Partial<
-  Pick<ModelBlock, 'prefix' | 'name' | 'gateway' | 'allocate_network_address' | 'strategy'>
+  Pick<
+    ModelBlock,
+    'prefix' | 'name' | 'gateway' | 'allocate_network_address' | 'strategy' | 'policy_id'
+  >
 >
 
 export function updateBlock(state: State, id: string, patch: ModelPatch): ModelBlock {
@@ -152,7 +164,7 @@ export function updateBlock(state: State, id: string, patch: ModelPatch): ModelB
 }
 
 function refuseLoss(state: State, block: ModelBlock, removed: readonly Range[]): void {
-  const used = [...state.heldIn(block), ...state.childrenOf(block.id)]
+  const used = [...state.usedIn(block), ...state.childrenOf(block.id)]
   if (used.some(({ prefix }) => removed.some(range => overlaps(rangeOf(prefix), range)))) {
     throw new Refusal('block_in_use')
   }
@@ -162,7 +174,7 @@ function refuseLoss(state: State, block: ModelBlock, removed: readonly Range[]):
 function refuseHeldExclusions(state: State, after: ModelBlock): void {
   const { gateway } = after
   for (const kept of joined(excluded(after))) {
-    const holders = state.heldIn(after).filter(one => overlaps(kept, rangeOf(one.prefix)))
+    const holders = state.usedIn(after).filter(one => overlaps(kept, rangeOf(one.prefix)))
     if (holders.length === 0) continue
     const holdsGateway = holders.some(({ prefix }) => {
       const { first, last } = rangeOf(prefix)
@@ -176,9 +188,13 @@ function refuseHeldExclusions(state: State, after: ModelBlock): void {
 function freedBy(state: State, before: ModelBlock, after: ModelBlock): ModelBlock['freed'] {
   if (before.strategy !== after.strategy || !state.isLeaf(before)) return []
   const removed = subtract([rangeOf(before.prefix)], [rangeOf(after.prefix)])
+  const isRelaid = !isDeepStrictEqual(before.prefix, after.prefix)
+  // Other rules are applied under a second lock of the block, if its space is not laid anew.
+  const isSecondLock = before.policy_id !== after.policy_id && !isRelaid
+  const since = isSecondLock ? justAfter(state.now) : state.now
   return [
     ...before.freed,
-    ...excluded(before).map(range => ({ ...range, since: state.tick })),
+    ...excluded(before).map(range => ({ ...range, since })),
     ...removed.map(range => ({ ...range, since: never })),
   ]
 }

@@ -18,7 +18,7 @@ import {
 } from './run.ts'
 import { bitsOf, isInside, type Range, rangeOf, readPrefix } from './space.ts'
 import type { State } from './state.ts'
-import { answerOf, outcomeOf, pick } from './world.ts'
+import { answerOf, outcomeOf, pick, tick } from './world.ts'
 
 let db: OpenDatabase
 beforeAll(async () => {
@@ -46,6 +46,7 @@ test('requests at once end as they could one after the other (I1, I11)', { timeo
       const toRequest = (one: (typeof requests)[number]) =>
         toNewAllocations(one, one.block === 0 ? undefined : pick(model.blocks, one.block))
       for (const wanted of earlier.map(toRequest)) {
+        await tick(model, real)
         const outcome = await outcomeOf(real.allocator.allocate(wanted).then(listOf))
         model.attempt(() => allocate(model, wanted, answerOf(outcome)))
       }

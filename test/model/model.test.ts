@@ -4,6 +4,7 @@ import type { OpenDatabase } from '../../src/db/database.ts'
 import { newDatabase } from '../helpers/databases.ts'
 import { allocationCommands } from './allocation-commands.ts'
 import { blockCommands } from './block-commands.ts'
+import { lifeCommands, quotaCommands } from './life-commands.ts'
 import { readingCommands } from './reading-commands.ts'
 import {
   commandRuns,
@@ -24,20 +25,22 @@ beforeAll(async () => {
 })
 afterAll(() => db?.close())
 
-// A block keeps its allocations only while few others touch it, hence two mixtures.
+// A block keeps its allocations only while few others touch it, hence several mixtures.
 const { updateBlock, ...treeCommands } = blockCommands
 const mixtures: Record<string, fc.Arbitrary<Command>[]> = {
   'in a tree of blocks': [
     ...Object.values(treeCommands),
     updateBlock,
     ...allocationCommands,
+    ...lifeCommands,
     ...readingCommands,
   ],
   'in one block': [...allocationCommands, ...allocationCommands, updateBlock, ...readingCommands],
+  'as time passes': [...lifeCommands, ...quotaCommands, ...allocationCommands, updateBlock],
 }
 
 test.each(Object.entries(mixtures))(
-  'every operation does what a naive model says, %s (I1-I5, I9)',
+  'every operation does what a naive model says, %s (I1-I9)',
   { timeout },
   (_, mixture) =>
     fc.assert(

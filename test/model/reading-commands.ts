@@ -22,7 +22,7 @@ import {
   singleOf,
   sizeOf,
 } from './space.ts'
-import type { ModelAllocation, ModelBlock, State } from './state.ts'
+import { byText, type ModelAllocation, type ModelBlock, type State } from './state.ts'
 import {
   absentId,
   type Command,
@@ -136,7 +136,6 @@ const listing = command(
   },
 )
 
-const byText = (a: string, b: string) => (a < b ? -1 : Number(a > b))
 const matches = {
   contains: (block, wanted) => prefixIsInside(wanted, block),
   within: (block, wanted) => prefixIsInside(block, wanted),
@@ -154,7 +153,7 @@ const holders = command(
     where: fc.option(fc.nat(200), { nil: undefined, freq: 4 }),
     scope: fc.constantFrom(undefined, 0, 1),
     project_id: fc.constantFrom(undefined, 'p1', 'p2'),
-    state: fc.constantFrom('current' as const, 'ended' as const, 'all' as const),
+    state: fc.constantFrom('current' as const, 'held' as const, 'ended' as const, 'all'),
     time: fc.constantFrom('none' as const, 'at' as const, 'held'),
     when: fc.tuple(fc.nat(100), fc.nat(100)),
     sort: fc.constantFrom('id' as const, 'address' as const),

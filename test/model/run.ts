@@ -13,13 +13,16 @@ import { getAllocation } from '../../src/resources/allocations/store.ts'
 import { getBlock, getUtilisation, listFreeRanges } from '../../src/resources/blocks/store.ts'
 import { type EventRow, listEvents, newestEvent } from '../../src/resources/events/store.ts'
 import { createNetwork } from '../../src/resources/networks/store.ts'
+import { createPolicy } from '../../src/resources/policies/store.ts'
 import { emptyDatabase } from '../helpers/databases.ts'
 import { firstOf } from './allocation-commands.ts'
 import { create } from './block-commands.ts'
 import { scopeProject } from './blocks-model.ts'
+import { controlClock, setClock } from './clock.ts'
+import { expectSameLife } from './life-state.ts'
 import { showFreeRanges } from './reading-commands.ts'
 import { readPrefix } from './space.ts'
-import { State } from './state.ts'
+import { type ModelPolicy, State } from './state.ts'
 import {
   networks,
   type Real,
@@ -57,6 +60,7 @@ export const world = fc.record({
   settings: fc.record({
     strategy: fc.constantFrom('sequential' as const, 'random' as const, 'least_recently_used'),
     allocate_network_address: fc.boolean(),
+    policy: fc.option(fc.nat(9), { nil: undefined, freq: 2 }),
   }),
 })
 type World = typeof world extends fc.Arbitrary<infer W> ? W : never
@@ -70,8 +74,14 @@ export async function setUp(
   await emptyDatabase(db)
   const own = await createAddressScope(db, { project_id: scopeProject, name: 'private' })
   for (const id of networks) await createNetwork(db, { id })
-  const start = await newestEvent(db)
   const model = new State([publicScopeId, own.id])
+  await controlClock(db)
+  await setClock(db, model.now)
+  for (const rules of policyRules) {
+    const { id } = await createPolicy(db, { name: JSON.stringify(rules), rules })
+    model.policies = [...model.policies, { id, ...rules }]
+  }
+  const start = await newestEvent(db)
   const allocator = createAllocator(db, { ...options, waiting_max: 1000 })
   const real: Real = { db, allocator, roots: roots.map(readPrefix) }
   const [prefix] = real.roots
@@ -80,6 +90,15 @@ export async function setUp(
   await create({ ...place, adopt_children: false, settings }, model, real)
   return { model, real, start }
 }
+
+/** The policies that there are in every run. */
+const policyRules: Omit<ModelPolicy, 'id'>[] = [
+  { quarantine_seconds: 100 },
+  { quarantine_seconds: 100, quarantine_reuse: 'when_full' },
+  { quarantine_seconds: 0 },
+  { quarantine_reuse: 'when_full' },
+  { quarantine_seconds: 10, quarantine_reuse: 'never' },
+]
 
 const Ids = Type.Object({ id: Type.String() })
 
@@ -98,6 +117,7 @@ export async function expectSameState(db: Database, state: State): Promise<void>
     const found = await getAllocation(db, allocation.id)
     expect(showAllocation(found)).toEqual(showModelAllocation(allocation))
   }
+  await expectSameLife(db, state)
   expect((await audit(db)).differences).toEqual([])
 }
 
@@ -108,10 +128,10 @@ export async function eventsSince(db: Database, start: number): Promise<EventRow
 /** The events are what the model changed, in its order. */
 export function expectSameEvents(events: readonly EventRow[], state: State): void {
   const told = [...events]
-  for (const { type, ids } of state.events) {
-    const found = told.splice(0, ids.length).map(event => [event.type, event.object_id])
-    const expected = ids.map(id => [type, id])
-    if (type === 'allocation.released') expect(found.sort()).toEqual(expected.sort())
+  for (const expected of state.events) {
+    const found = told.splice(0, expected.length).map(event => [event.type, event.object_id])
+    const isEnd = expected.every(([type]) => /^allocation\.(released|expired)$/.test(type))
+    if (isEnd) expect(found.sort()).toEqual([...expected].sort())
     else expect(found).toEqual(expected)
   }
   expect(told).toEqual([])

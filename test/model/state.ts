@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../../src/errors.ts'
 import type { Address } from '../../src/ip/address.ts'
 import type { Prefix } from '../../src/ip/prefix.ts'
+import { beginning } from './clock.ts'
 import {
   bitsOf,
   byFirst,
@@ -8,6 +9,7 @@ import {
   prefixesOverlap,
   type Range,
   rangeOf,
+  sizeOf,
   subtract,
   total,
 } from './space.ts'
@@ -25,9 +27,25 @@ export type ModelBlock = {
   readonly gateway: Address | null
   readonly allocate_network_address: boolean
   readonly strategy: Strategy
+  readonly policy_id: string | null
   readonly generation: number
-  /** What became free and when; of two that cover an address the later one counts. */
-  readonly freed: readonly (Range & { readonly since: number })[]
+  /** What became free and when; of two that cover an address the last one counts. */
+  readonly freed: readonly (Range & { readonly since: string })[]
+}
+
+/** A policy without a rule leaves it to those further up. */
+export type ModelPolicy = {
+  readonly id: string
+  readonly quarantine_seconds?: number
+  readonly quarantine_reuse?: 'never' | 'when_full'
+}
+
+/** What a project may hold in a scope, or (null) in all; of a project, or (null) of every one. */
+export type ModelQuota = {
+  readonly project_id: string | null
+  readonly scope_id: string | null
+  readonly allocations: number | null
+  readonly ipv6_64s: number | null
 }
 
 export type ModelAllocation = {
@@ -47,10 +65,11 @@ export type ModelAllocation = {
   readonly quarantined_until: string | null
 }
 
-/** Changes of one transaction; those of a release may be told in any order. */
-export type ModelEvents = { readonly type: string; readonly ids: readonly string[] }
+/** Changes of one transaction, each a type and an id; what ends may be told in any order. */
+export type ModelEvents = readonly (readonly [type: string, id: string])[]
 
-export const never = -1
+/** The age of what was never used: before every time. */
+export const never = ''
 
 export class Refusal extends Error {
   readonly code: ErrorCode
@@ -66,9 +85,13 @@ export class State {
   readonly scopes: readonly string[]
   blocks: readonly ModelBlock[] = []
   allocations: readonly ModelAllocation[] = []
+  /** Ended, and their addresses wait in quarantine. */
+  waiting: readonly ModelAllocation[] = []
   events: readonly ModelEvents[] = []
-  /** Grows with every change; what became free at the same tick is of the same age. */
-  tick = 0
+  policies: readonly ModelPolicy[] = []
+  quotas: readonly ModelQuota[] = []
+  /** The time; every command happens a little after the one before. */
+  now = beginning
 
   constructor(scopes: readonly string[]) {
     this.scopes = scopes
@@ -76,15 +99,27 @@ export class State {
 
   /** What a change gives, or the code of its refusal, which leaves everything as it was. */
   attempt<T>(change: () => T): { value: T } | { code: ErrorCode } {
-    const { blocks, allocations, events } = this
-    this.tick += 1
-    try {
-      return { value: change() }
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      Object.assign(this, { blocks, allocations, events })
-      return { code: error.code }
-    }
+    return this.undoing(outcome => 'code' in outcome, change)
+  }
+
+  /** The same, but what was done before the refusal stays. */
+  outcome<T>(change: () => T): { value: T } | { code: ErrorCode } {
+    return this.undoing(() => false, change)
+  }
+
+  /** What a change would give; it leaves everything as it was. */
+  trial<T>(change: () => T): { value: T } | { code: ErrorCode } {
+    return this.undoing(() => true, change)
+  }
+
+  private undoing<T>(
+    isUndone: (outcome: { value: T } | { code: ErrorCode }) => boolean,
+    change: () => T,
+  ) {
+    const { blocks, allocations, waiting, events } = this
+    const outcome = outcomeOfChange(change)
+    if (isUndone(outcome)) Object.assign(this, { blocks, allocations, waiting, events })
+    return outcome
   }
 
   findBlock(id: string): ModelBlock {
@@ -100,7 +135,11 @@ export class State {
   }
 
   tell(type: string, ids: readonly string[]): void {
-    if (ids.length > 0) this.events = [...this.events, { type, ids }]
+    this.tellAll(ids.map(id => [type, id] as const))
+  }
+
+  tellAll(events: ModelEvents): void {
+    if (events.length > 0) this.events = [...this.events, events]
   }
 
   childrenOf(id: string): ModelBlock[] {
@@ -124,18 +163,40 @@ export class State {
     return this.current().filter(one => one.block_id === block.id)
   }
 
-  /** All less what is excluded, held or given to children: lowest first, neighbours joined. */
+  waitingIn(block: ModelBlock): ModelAllocation[] {
+    return this.waiting.filter(one => one.block_id === block.id)
+  }
+
+  /** What is held in a block or waits there: nobody else can have it. */
+  usedIn(block: ModelBlock): ModelAllocation[] {
+    return [...this.heldIn(block), ...this.waitingIn(block)]
+  }
+
+  /** A rule of a block: that of the nearest policy that states it, on the block or above it. */
+  rule<R extends 'quarantine_seconds' | 'quarantine_reuse'>(block: ModelBlock, name: R) {
+    for (let one: ModelBlock | undefined = block; one; one = this.parentOf(one)) {
+      const policy = this.policies.find(({ id }) => id === one?.policy_id)
+      if (policy?.[name] !== undefined) return policy[name]
+    }
+    return undefined
+  }
+
+  private parentOf({ parent_id }: ModelBlock): ModelBlock | undefined {
+    return this.blocks.find(({ id }) => id === parent_id)
+  }
+
+  /** All less what is excluded, held, waits or is children's: lowest first, neighbours joined. */
   free(block: ModelBlock): Range[] {
     const used = this.isLeaf(block)
-      ? [...excluded(block), ...this.heldIn(block).map(one => rangeOf(one.prefix))]
+      ? [...excluded(block), ...this.usedIn(block).map(one => rangeOf(one.prefix))]
       : this.childrenOf(block.id).map(child => rangeOf(child.prefix))
     return subtract([rangeOf(block.prefix)], used)
   }
 
   /** The free space in runs of one age, those free for longest first. */
-  freeByAge(block: ModelBlock): (Range & { since: number })[] {
+  freeByAge(block: ModelBlock): (Range & { since: string })[] {
     const cuts = block.freed.flatMap(({ first, last }) => [first, last + 1n])
-    const runs: (Range & { since: number })[] = []
+    const runs: (Range & { since: string })[] = []
     for (const range of this.free(block)) {
       const inside = cuts.filter(cut => range.first < cut && cut <= range.last)
       const starts = [range.first, ...[...new Set(inside)].sort((a, b) => (a < b ? -1 : 1))]
@@ -148,7 +209,7 @@ export class State {
         } else runs.push({ first, last, since: since ?? never })
       }
     }
-    return runs.sort((a, b) => a.since - b.since || byFirst(a, b))
+    return runs.sort((a, b) => byText(a.since, b.since) || byFirst(a, b))
   }
 
   /** Counts over the block and all that is below it, beside its own total and `in_children`. */
@@ -157,11 +218,13 @@ export class State {
     const all = this.withDescendants(block)
     const leaves = all.filter(one => this.isLeaf(one))
     const sum = (sizes: readonly bigint[]) => String(sizes.reduce((a, b) => a + b, 0n))
+    const sizes = (some: readonly ModelAllocation[]) => some.map(one => sizeOf(rangeOf(one.prefix)))
+    const current = all.flatMap(one => this.heldIn(one))
     return {
       total: String(total([rangeOf(block.prefix)])),
-      allocated: sum(all.map(one => total(this.heldIn(one).map(held => rangeOf(held.prefix))))),
-      held: '0',
-      quarantined: '0',
+      allocated: sum(sizes(current.filter(one => one.expires_at === null))),
+      held: sum(sizes(current.filter(one => one.expires_at !== null))),
+      quarantined: sum(sizes(all.flatMap(one => this.waitingIn(one)))),
       excluded: sum(leaves.map(one => total(excluded(one)))),
       free: sum(all.map(one => total(this.free(one)))),
       in_children: sum([total(this.childrenOf(id).map(child => rangeOf(child.prefix)))]),
@@ -186,6 +249,17 @@ export class State {
     }
   }
 }
+
+function outcomeOfChange<T>(change: () => T): { value: T } | { code: ErrorCode } {
+  try {
+    return { value: change() }
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    return { code: error.code }
+  }
+}
+
+export const byText = (a: string, b: string) => (a < b ? -1 : Number(a > b))
 
 export type Shape = Pick<ModelBlock, 'prefix' | 'gateway' | 'allocate_network_address'>
 

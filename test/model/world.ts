@@ -8,6 +8,7 @@ import { formatPrefix, type Prefix } from '../../src/ip/prefix.ts'
 import type { Allocator } from '../../src/resources/allocations/allocator-store.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import type { Block } from '../../src/resources/blocks/schema.ts'
+import { later, setClock } from './clock.ts'
 import { bitsOf, rangeOf, readPrefix, showPrefix, sizeOf } from './space.ts'
 import type { ModelAllocation, ModelBlock, State } from './state.ts'
 
@@ -29,9 +30,18 @@ export function command<P>(
 ): fc.Arbitrary<Command> {
   return parameters.map(values => ({
     check: () => true,
-    run: (state, real) => run(values, state, real),
+    run: async (state, real) => {
+      await tick(state, real)
+      await run(values, state, real)
+    },
     toString: () => `${name}(${fc.stringify(values)})`,
   }))
+}
+
+/** The time of the next command, of which the microseconds are those of a further lock. */
+export async function tick(state: State, { db }: Pick<Real, 'db'>): Promise<void> {
+  state.now = later(state.now, 0.001)
+  await setClock(db, state.now)
 }
 
 type Outcome<T> = { readonly value: T } | { readonly code: ErrorCode }
@@ -75,6 +85,7 @@ export const showBlock = (block: Block) => ({
   gateway: block.gateway_ip === null ? null : showPrefix(readPrefix(block.gateway_ip)),
   allocate_network_address: block.allocate_network_address,
   strategy: block.strategy ?? 'sequential',
+  policy_id: block.policy_id,
   generation: block.generation,
 })
 

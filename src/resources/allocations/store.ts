@@ -64,12 +64,12 @@ export function listAllocations(db: Database, filter: AllocationFilter, page: Al
     ...(at ? [sql`ended_at > ${at}`] : []),
     ...(held_from ? [sql`ended_at > ${held_from}`] : []),
   ]
+  const isOfTime = at !== undefined || held_from !== undefined || held_to !== undefined
   const currentConditions = [
     ...conditions,
     ...(filter.block_id ? [insideBlock(filter.block_id)] : []),
-    ...(state === 'held' ? [sql`expires_at is not null`] : []),
+    ...(state === 'held' && !isOfTime ? [sql`expires_at is not null`] : []),
   ]
-  const isOfTime = at !== undefined || held_from !== undefined || held_to !== undefined
   const wants = (one: 'current' | 'ended') =>
     isOfTime || state === 'all' || (state === 'held' ? 'current' : state) === one
   const union = [

@@ -1,0 +1,32 @@
+import { Type } from 'typebox'
+import { type Database, rows } from '../../src/db/database.ts'
+
+/** When every run begins: later than any time at which a test can really run. */
+export const beginning = '2100-01-01T00:00:00.000000Z'
+
+/** A time so much later; times are texts with microseconds, which sort as the times do. */
+export function later(time: string, seconds: number): string {
+  const moved = new Date(Date.parse(`${time.slice(0, 23)}Z`) + Math.round(seconds * 1000))
+  return `${moved.toISOString().slice(0, 23)}${time.slice(23)}`
+}
+
+/** What a second lock in one command makes of a time. */
+export const justAfter = (time: string) =>
+  time.replace(/\d{6}Z$/, digits => {
+    return `${String(Number(digits.slice(0, 6)) + 1).padStart(6, '0')}Z`
+  })
+
+/** Puts a clock that stands still in the place of the database's own. */
+export async function controlClock(db: Database): Promise<void> {
+  await db.execute(`
+    create table if not exists test_clock (only_one boolean primary key, at timestamptz not null);
+    create or replace function wall_time() returns timestamptz language sql volatile as $$
+      select coalesce((select at from test_clock), clock_timestamp())
+    $$`)
+}
+
+export async function setClock(db: Database, time: string): Promise<void> {
+  await rows(db, Type.Object({}))`
+    insert into test_clock values (true, ${time})
+    on conflict (only_one) do update set at = excluded.at`
+}
