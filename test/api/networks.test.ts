@@ -4,8 +4,10 @@ import { audit } from '../../src/audit/store.ts'
 import { sql } from '../../src/db/sql.ts'
 import type { NetworkRequest } from '../../src/resources/networks/schema.ts'
 import { expectProblem, expectStatus, useApi } from '../helpers/api.ts'
+import { useClock } from '../helpers/clock.ts'
 
 const api = useApi()
+const clock = useClock(api)
 const nowhere = '3f2b0a52-6c1d-4f0e-9a55-0d6c6f1f0001'
 const pathOf = ({ id }: { id: string }) => `/v2/networks/${id}`
 const createNetwork = async (request: NetworkRequest = {}) =>
@@ -274,6 +276,47 @@ describe('the subnets of a network', () => {
         excluded: '1',
         free: `${total - 2n ** 64n - 1n}`,
       },
+    })
+  })
+
+  test('are counted with what is held and what waits apart from what is allocated', async () => {
+    const { id: policy_id } = await api.createPolicy('wait', { quarantine_seconds: 300 })
+    const network = await createNetwork({ policy_id })
+    const there = { network_id: network.id }
+    const [a, b, c] = [
+      await api.createBlock('192.0.2.0/28', there),
+      await api.createBlock('198.51.100.0/28', there),
+      await api.createBlock('2001:db8::/64', there),
+    ]
+    await api.createBlock('203.0.113.0/28', { policy_id })
+    const utilisation = async () => (await api.get(`${pathOf(network)}/utilisation`)).body
+    const hold = { lifetime_seconds: 60 }
+    await api.allocate(a, { count: 2 })
+    await api.allocate(a, { ...hold, count: 3 })
+    await api.allocate(b, { ...hold, prefix_length: 31 })
+    for (const gone of await api.allocate(b, { count: 4 })) await api.release(gone)
+    await api.release(await api.allocateOne(c, { prefix_length: 80 }))
+    const [kept] = await api.allocate(c, { ...hold, count: 2 })
+    const ipv4 = { subnets: 2, total: '32', excluded: '4' }
+    const large = `${2n ** 48n}`
+    expect(await utilisation()).toMatchObject({
+      ipv4: { ...ipv4, allocated: '2', held: '5', quarantined: '4', free: '17' },
+      ipv6: { allocated: '0', held: '2', quarantined: large },
+    })
+
+    // Confirmed, it is allocated; lapsed, it waits, also where nothing else is done.
+    expectStatus(200, await api.post(`/v2/allocations/${kept?.id}/confirm`, {}))
+    await clock.advance(61)
+    await clock.sweep()
+    expect(await utilisation()).toMatchObject({
+      ipv4: { ...ipv4, allocated: '2', held: '0', quarantined: '9', free: '17' },
+      ipv6: { allocated: '1', held: '0', quarantined: `${2n ** 48n + 1n}` },
+    })
+    await clock.advance(301)
+    await clock.sweep()
+    expect(await utilisation()).toMatchObject({
+      ipv4: { ...ipv4, allocated: '2', held: '0', quarantined: '0', free: '26' },
+      ipv6: { allocated: '1', held: '0', quarantined: '0' },
     })
   })
 })

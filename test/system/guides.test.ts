@@ -66,6 +66,31 @@ test('quotas.md does what it says', async () => {
   expect(more).toHaveLength(3)
 })
 
+test('holds.md does what it says', async () => {
+  const answers = (await runGuide('holds.md')).map(answer => JSON.parse(answer))
+  const [renewed, firm, leases, waiting, restored, released, refused, none, ...more] = answers
+  const [since, orphan, last, ...rest] = more
+  const common = { project_id: 'demo', owner_type: 'node', owner_id: 'node-1' }
+  const held = { ...common, expires_at: expect.any(String), ended_at: null }
+  expect(renewed).toMatchObject({ ...held, address: '10.9.0.1', generation: 2 })
+  expect(firm).toEqual({ ...renewed, generation: 3, expires_at: null })
+  expect(leases.allocations).toMatchObject([
+    { ...held, address: '10.9.0.2', generation: 2 },
+    { ...held, address: '10.9.0.3', generation: 2 },
+  ])
+  expect(leases.lapsed).toMatchObject([{ ...common, address: '10.9.0.4', name: 'short' }])
+  const { id: allocation_id, address } = leases.lapsed[0]
+  expect(waiting.quarantine).toMatchObject([{ allocation_id, address }])
+  expect(restored).toMatchObject({ ...held, address, name: 'short', generation: 1 })
+  expect(released).toMatchObject({ id: restored.id, quarantined_until: expect.any(String) })
+  expect(refused).toMatchObject({ status: 409, code: 'address_quarantined' })
+  expect(none.quarantine).toEqual([])
+  expect(since.allocations).toMatchObject([{ name: 'new', generation: 1, ended_at: null }])
+  expect(orphan).toMatchObject({ id: firm.id, generation: 4, ended_at: expect.any(String) })
+  expect(last).toMatchObject({ allocations: [], more: false })
+  expect(rest).toEqual([])
+})
+
 test('utilisation.md does what it says', async () => {
   const answers = await runGuide('utilisation.md', { utilisation: { sample_seconds: 1 } })
   const [ofBlock, ofNetwork, newest, series, forecast, forecasts, ...more] = answers.map(answer =>
