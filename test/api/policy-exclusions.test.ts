@@ -1,16 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import type { PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
-import { Api, expectProblem, expectStatus, networks } from '../helpers/api.ts'
-import { emptyDatabase } from '../helpers/databases.ts'
+import { expectProblem, expectStatus, networks, useApi } from '../helpers/api.ts'
 import { policiesOf } from '../helpers/policies.ts'
 
-const api = new Api()
-beforeAll(async () => {
-  await api.open()
-})
-beforeEach(() => emptyDatabase(api.db))
-afterAll(() => api.close())
+const api = useApi()
 
 const policies = policiesOf(api)
 type Exclusions = NonNullable<PolicyRulesRequest['exclusions']>

@@ -105,3 +105,38 @@ test('utilisation.md does what it says', async () => {
   expect(forecasts.forecasts).toMatchObject([{ version: 4, days_to_full: null }])
   expect(more).toEqual([])
 })
+
+test('policies.md does what it says', async () => {
+  const answers = (await runGuide('policies.md')).map(answer => JSON.parse(answer))
+  const [given, rules, refused, attached, purposeful, changed, listed, ...more] = answers
+  expect(given.allocations).toMatchObject([{ address: '10.20.1.4' }])
+  const source = { policy_name: 'campus', attached_to: { type: 'block', name: '10.20.0.0/16' } }
+  expect(rules).toMatchObject({
+    exclusions: { source },
+    quarantine_seconds: { value: 3600, source },
+  })
+  expect(refused).toMatchObject({ status: 409, code: 'address_excluded' })
+  expect(refused.detail).toContain('campus')
+  expect(attached).toMatchObject({ cidr: '10.20.1.0/28', generation: 2 })
+  expect(purposeful.allocations).toMatchObject([{ address: '10.20.1.12' }])
+  expect(changed).toMatchObject({ name: 'campus', generation: 2 })
+  expect(listed.allocations).toMatchObject([{ address: '10.20.1.4' }])
+  expect(more).toEqual([])
+})
+
+test('networks.md does what it says', async () => {
+  const answers = (await runGuide('networks.md')).map(answer => JSON.parse(answer))
+  const [both, three, first, again, refused, part, utilisation, ...more] = answers
+  const addressesOf = (answer: { allocations: { address: string }[] }) =>
+    answer.allocations.map(({ address }) => address)
+  const v6 = (...hosts: number[]) => hosts.map(host => `2001:db8:30::${host}`)
+  expect(addressesOf(both)).toEqual(['10.30.0.1', ...v6(1)])
+  expect(addressesOf(three)).toEqual(['10.30.1.1', '10.30.1.2', '10.30.1.3', ...v6(2, 3, 4)])
+  expect(addressesOf(first)).toEqual(['10.30.0.2', ...v6(5)])
+  expect(again).toEqual(first)
+  expect(refused).toMatchObject({ status: 409, code: 'network_full' })
+  expect(addressesOf(part)).toHaveLength(12)
+  expect(addressesOf(part).every(address => address.includes(':'))).toBe(true)
+  expect(utilisation).toMatchObject({ ipv4: { allocated: '5' }, ipv6: { allocated: '17' } })
+  expect(more).toEqual([])
+})

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { audit } from '../../../src/audit/store.ts'
 import type { OpenDatabase } from '../../../src/db/database.ts'
-import { sql } from '../../../src/db/sql.ts'
 import { createAllocator } from '../../../src/resources/allocations/allocator-store.ts'
+import { createNetwork } from '../../../src/resources/networks/store.ts'
 import { emptyDatabase, newDatabase } from '../../helpers/databases.ts'
 import { commandRuns, runs } from '../run.ts'
 import { rangeOf, readPrefix } from '../space.ts'
@@ -31,7 +32,7 @@ const places = {
 /** Two trees with two subnets each in a network, and some beside it. */
 async function setUp(roots: readonly string[]) {
   await emptyDatabase(db)
-  for (const id of networks) await db.query(sql`insert into networks (id) values (${id})`)
+  for (const id of networks) await createNetwork(db, { id })
   const allocator = createAllocator(db, { lanes: 2, batch_max: 100, waiting_max: 1000 })
   const house = new House()
   house.networks = networks.map(id => ({ id, policy_id: null }))
@@ -102,6 +103,7 @@ test.each(
       fc.asyncProperty(commands, async given => {
         const { house, real } = await setUp(roots)
         await fc.asyncModelRun(() => ({ model: house, real }), given)
+        expect((await audit(db)).differences).toEqual([])
       }),
       { ...runs, numRuns: Math.ceil(runs.numRuns / 10) },
     )
