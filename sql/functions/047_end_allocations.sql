@@ -81,7 +81,7 @@ begin
     select d.allocation_id from quarantine d
     where d.block_id = block.id and masklen(d.address) = masklen(first_of(d.address))
       and from_pool = coalesce((
-        select coalesce(k.purpose, '-') from kept_ranges k
+        select coalesce(k.purpose, ' ') from kept_ranges k -- A space is no purpose.
         where k.block_id = block.id and k.last >= d.address and k.first <= d.address), '')
       and last_octet(d.address) <> all (coalesce(block.excluded_octets, '{}'))
     order by d.ended_at, d.allocation_id limit at_most);

@@ -110,17 +110,17 @@ export const checks: Readonly<Record<string, Sql>> = {
   // Times with all of their microseconds, or none as in an event from before there were any.
   'I9 newest event tells otherwise': sql`
     select h.id::text as subject, format('%s at event %s (%s until %s, ended %s), is (%s until %s, '
-      || 'ended %s)', e.type, e.seq, e.address, coalesce(e.expires_at, 'released'),
-      coalesce(e.ended_at, 'never'), h.address, coalesce(h.expires_at::text, 'released'),
+      || 'ended %s)', e.type, e.seq, e.address, coalesce(e.expires_at::text, 'released'),
+      coalesce(e.ended_at::text, 'never'), h.address, coalesce(h.expires_at::text, 'released'),
       coalesce(h.ended_at::text, 'never')) as detail
     from (${held}) h join (
-      select distinct on (object_id) object_id, seq, type, data ->> 'address' as address,
-        data ->> 'expires_at' as expires_at, data ->> 'ended_at' as ended_at,
-        data ->> 'quarantined_until' as quarantined_until
-      from events where type like 'allocation.%' order by object_id, seq desc
-    ) e on e.object_id = h.id
-    where (e.address::inet, e.expires_at::timestamptz, e.ended_at::timestamptz,
-        e.quarantined_until::timestamptz)
+      select object_id, max(seq) as seq from events where type like 'allocation.%' group by object_id
+    ) newest on newest.object_id = h.id
+      join (
+        select seq, type, data.* from events, lateral json_to_record(data) as data (
+          address inet, expires_at timestamptz, ended_at timestamptz, quarantined_until timestamptz)
+      ) e on e.seq = newest.seq
+    where (e.address, e.expires_at, e.ended_at, e.quarantined_until)
       is distinct from (h.address, h.expires_at, h.ended_at, h.quarantined_until)
       or (e.type = 'allocation.expired') <> coalesce(h.expires_at <= h.ended_at, false)
       or (e.type = 'allocation.released') <> (h.ended_at is not null

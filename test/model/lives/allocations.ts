@@ -1,9 +1,11 @@
-import { Type } from 'typebox'
-import { rows } from '../../../src/db/database.ts'
 import { sql } from '../../../src/db/sql.ts'
 import { IpamError } from '../../../src/errors.ts'
-import { newId } from '../../../src/ids.ts'
 import { allocateEach } from '../../../src/resources/allocations/allocator-store.ts'
+import {
+  changeHold,
+  reclaimDue,
+  restoreAllocation,
+} from '../../../src/resources/allocations/hold-store.ts'
 import { prepare } from '../../../src/resources/allocations/prepare-store.ts'
 import { readWanted } from '../../../src/resources/allocations/read-request.ts'
 import type { AllocationRequest } from '../../../src/resources/allocations/schema.ts'
@@ -23,7 +25,7 @@ import {
 
 const owners = ['vm-1', 'vm-2', 'vm-3'] as const
 const macs = ['52:54:00:12:34:56', '52:54:00:00:00:01'] as const
-const hour = '1 hour'
+const waiting = '(select allocation_id as id, address from quarantine)'
 
 export const allocationOperations: Readonly<Record<string, Operation>> = {
   allocate: { weight: 40, run: allocate },
@@ -40,7 +42,7 @@ export const allocationOperations: Readonly<Record<string, Operation>> = {
   'end quarantine': {
     weight: 2,
     run: async lives => {
-      const one = await lives.find('(select allocation_id as id, address from quarantine)')
+      const one = await lives.find(waiting)
       if (one) await lives.db.query(sql`select end_quarantine(${[one.id]})`)
     },
   },
@@ -54,7 +56,7 @@ export const allocationOperations: Readonly<Record<string, Operation>> = {
   reclaim: {
     weight: 3,
     run: async ({ db, random }) => {
-      await db.query(sql`select reclaim(${random.between(1, 4)}, ${random.between(1, 8)})`)
+      await reclaimDue(db, { blocks_max: random.between(1, 4), at_most: random.between(1, 8) })
     },
   },
 }
@@ -125,22 +127,13 @@ async function release(lives: Lives): Promise<void> {
   )
 }
 
-const Refusal = Type.Object({ refusal: Type.Union([Type.String(), Type.Null()]) })
-
 async function renew(lives: Lives): Promise<void> {
   const held = await lives.find('(select * from allocations where expires_at is not null)')
-  if (!held) return
-  const lifetime = lives.sometimes(hour) ?? null
-  const [one] = await rows(lives.db, Refusal)`
-    select refusal from renew_holds(${[held.id]}, ${lifetime}, ${[null]}::int[])`
-  lives.note(`renew: ${one?.refusal}`)
+  const lifetime_seconds = lives.sometimes(3600) ?? null
+  if (held) await changeHold(lives.db, { id: held.id, lifetime_seconds })
 }
 
 async function restore(lives: Lives): Promise<void> {
-  const ended = await lives.find('(select allocation_id as id, address from quarantine)')
-  if (!ended) return
-  const [one] = await rows(lives.db, Refusal)`
-    select refusal from restore_allocation(
-      ${ended.id}, ${newId()}, ${lives.sometimes(60) ?? null}::bigint)`
-  lives.note(`restore: ${one?.refusal}`)
+  const ended = await lives.find(waiting)
+  if (ended) await restoreAllocation(lives.db, ended.id, lives.sometimes(60) ?? null)
 }
