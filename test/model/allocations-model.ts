@@ -37,15 +37,15 @@ export type ModelRequest = NewAllocations & { readonly block_id: string }
  * `answer`, after a look whether they could be had.
  */
 export function allocate(state: State, request: ModelRequest, answer: readonly Allocation[]) {
-  const block = state.findBlock(request.block_id)
-  if (!state.isLeaf(block)) throw new Refusal('block_has_children')
-  endDue(state, [block])
+  const asked = state.findBlock(request.block_id)
+  if (!state.isLeaf(asked)) throw new Refusal('block_has_children')
+  endDue(state, [asked])
+  const block = state.findBlock(asked.id)
   const held = request.one_per_owner ? heldByOwner(state, block, request) : undefined
   if (held) return [held]
-  const { address, prefix_length, one_per_owner, project_id, ids } = request
-  if (address === null && prefix_length === null && !one_per_owner) reuse(state, block, request)
-  const more = { project_id, scope_id: block.scope_id, count: ids.length }
-  refuseQuota(state, more, more64s(block, request))
+  const { project_id, ids } = request
+  const more = { allocations: BigInt(ids.length), ipv6_64s: more64s(block, request) }
+  refuseQuota(state, { project_id, scope_id: block.scope_id }, more)
   const offered = answer.map(one => readPrefix(one.address))
   const prefixes = choose(state, { block, request, offered })
   return start(state, request, { prefixes, times: prefixes.map(() => state.now) })
@@ -98,9 +98,9 @@ function choose(state: State, { block, request, offered }: Choice): Prefix[] {
     if (!contiguous) return [found]
     return ids.map((_, index) => singleOf(found.version, found.first + BigInt(index)))
   }
-  reuse(state, block, request)
+  reuse(state, block, ids.length)
   if (total(state.free(block)) < ids.length) throw new Refusal('block_full')
-  return nextFree(state, block, { count: ids.length, offered })
+  return nextFree(state, state.findBlock(block.id), { count: ids.length, offered })
 }
 
 function whyNotFree(state: State, { scope_id }: ModelBlock, wanted: Prefix) {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Prefix } from '../../src/ip/prefix.ts'
 import { justAfter } from './clock.ts'
+import { refuseQuota } from './life-model.ts'
 import {
   bestFit,
   byPrefix,
@@ -42,9 +43,11 @@ export function createBlocks(state: State, request: ModelNewBlocks, ids: readonl
   if (!state.scopes.includes(scope_id)) throw new Refusal('address_scope_not_found')
   if (parent && state.usedIn(parent).length > 0) throw new Refusal('block_has_allocations')
 
+  const count = 'count' in wanted ? wanted.count : wanted.length
+  const project_id = projectOf(state, { settings: request.settings, parent, scope_id })
+  refuseQuota(state, { project_id, scope_id }, { blocks: BigInt(count) })
   const created: string[] = []
   const adopted: ModelBlock[] = []
-  const count = 'count' in wanted ? wanted.count : wanted.length
   for (let index = 0; index < count; index += 1) {
     const prefix = 'count' in wanted ? nextFree(state, parent, wanted.prefix_length) : wanted[index]
     if (!prefix) throw new Error('a list has a prefix at each of its places')
@@ -101,7 +104,7 @@ function createBlock(state: State, place: Place): ModelBlock[] {
     parent_id: parent?.id ?? null,
     prefix,
     network_id,
-    project_id: settings.project_id ?? parent?.project_id ?? projectOf(state, scope_id),
+    project_id: projectOf(state, place),
     name: settings.name ?? '',
     gateway,
     allocate_network_address,
@@ -121,8 +124,13 @@ function createBlock(state: State, place: Place): ModelBlock[] {
 
 /** The private scope of the model belongs to a project; `public`, the first, to nobody. */
 export const scopeProject = 'owner-of-scope'
-const projectOf = (state: State, scope_id: string) =>
-  state.scopes.indexOf(scope_id) > 0 ? scopeProject : null
+const projectOf = (
+  state: State,
+  { settings, parent, scope_id }: Pick<Place, 'settings' | 'parent' | 'scope_id'>,
+) =>
+  settings.project_id ??
+  parent?.project_id ??
+  (state.scopes.indexOf(scope_id) > 0 ? scopeProject : null)
 
 export function deleteBlock(state: State, id: string): null {
   const block = state.findBlock(id)

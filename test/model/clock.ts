@@ -16,17 +16,9 @@ export const justAfter = (time: string) =>
     return `${String(Number(digits.slice(0, 6)) + 1).padStart(6, '0')}Z`
   })
 
-/** Puts a clock that stands still in the place of the database's own. */
-export async function controlClock(db: Database): Promise<void> {
-  await db.execute(`
-    create table if not exists test_clock (only_one boolean primary key, at timestamptz not null);
-    create or replace function wall_time() returns timestamptz language sql volatile as $$
-      select coalesce((select at from test_clock), clock_timestamp())
-    $$`)
-}
-
+/** Sets the clock that a test has put in the place of the database's own; it stands still. */
 export async function setClock(db: Database, time: string): Promise<void> {
   await rows(db, Type.Object({}))`
-    insert into test_clock values (true, ${time})
-    on conflict (only_one) do update set at = excluded.at`
+    with before as (delete from test_clock)
+    insert into test_clock values (${time})`
 }

@@ -1,18 +1,19 @@
 import fc from 'fast-check'
-import { Type } from 'typebox'
-import { retryTransaction, rows } from '../../src/db/database.ts'
-import { type ErrorCode, IpamError } from '../../src/errors.ts'
 import { newId } from '../../src/ids.ts'
-import { getAllocation } from '../../src/resources/allocations/store.ts'
-import { Nullable } from '../../src/schema.ts'
+import {
+  changeHold,
+  reclaimDue,
+  restoreAllocation,
+} from '../../src/resources/allocations/hold-store.ts'
+import { endQuarantines } from '../../src/resources/quarantine/store.ts'
+import type { Quota } from '../../src/resources/quotas/schema.ts'
+import { deleteQuota, setQuota } from '../../src/resources/quotas/store.ts'
 import { ask, one, releaseOf, target } from './allocation-commands.ts'
 import { later } from './clock.ts'
 import * as model from './life-model.ts'
 import { showPrefix } from './space.ts'
 import type { ModelQuota, State } from './state.ts'
-import { absentId, type Command, command, expectSame, outcomeOf, pick, type Real } from './world.ts'
-
-const Refused = Type.Object({ refusal: Nullable(Type.String()) })
+import { absentId, type Command, command, expectSame, outcomeOf, pick } from './world.ts'
 
 /** A moment before the time at which something is due, just then, or a moment after it. */
 const advance = command(
@@ -41,15 +42,14 @@ function dueTimes(state: State): string[] {
 }
 
 const sweep = command('sweep', fc.constant(null), async (_, state, { db }) => {
-  await rows(db, Type.Object({}))`select reclaim(100, 1000)`
+  await reclaimDue(db, { blocks_max: 100, at_most: 1000 })
   model.endDue(state, state.blocks)
 })
 
-/** Holds as often as others. */
 const hold = command(
   'changeHold',
   fc.record({ target, lifetime_seconds: fc.constantFrom(null, 10, 100), isHold: fc.boolean() }),
-  async ({ target: wanted, lifetime_seconds, isHold }, state, real) => {
+  async ({ target: wanted, lifetime_seconds, isHold }, state, { db }) => {
     const holds = state.current().filter(({ expires_at }) => expires_at !== null)
     const found = isHold ? pick(holds, wanted.allocation) : undefined
     const named = releaseOf(state, wanted)
@@ -58,7 +58,7 @@ const hold = command(
         ? found.generation + wanted.generation
         : named.generation
     const change = { id: found?.id ?? named.id, generation, lifetime_seconds }
-    const answer = await outcomeOf(changeHold(real, change))
+    const answer = await outcomeOf(changeHold(db, change))
     expectSame(
       answer,
       state.attempt(() => model.changeHold(state, change)),
@@ -67,16 +67,7 @@ const hold = command(
   },
 )
 
-async function changeHold({ db }: Real, change: model.HoldChange) {
-  const { id, generation = null, lifetime_seconds } = change
-  const [row] = await rows(db, Refused)`
-    select refusal from renew_holds(array[${id}::uuid],
-      make_interval(secs => ${lifetime_seconds}), array[${generation}::int])`
-  if (row?.refusal) throw new IpamError(row.refusal as ErrorCode)
-  return getAllocation(db, id)
-}
-
-/** What ended, mostly while its address waits. */
+/** Mostly what ended and whose address waits. */
 function endedAt(state: State, index: number): string {
   if (index % 16 === 15) return absentId
   const some = index % 4 === 3 ? state.allocations : state.waiting
@@ -87,15 +78,9 @@ const restore = command(
   'restore',
   fc.record({ ended: fc.nat(127), seconds: fc.constantFrom(null, 10) }),
   async ({ ended, seconds }, state, { db }) => {
-    const [id, new_id] = [endedAt(state, ended), newId()]
-    const real = await outcomeOf(
-      retryTransaction(db, async tx => {
-        const [row] = await rows(tx, Refused)`
-          select refusal from restore_allocation(${id}, ${new_id}, ${seconds})`
-        if (row?.refusal) throw new IpamError(row.refusal as ErrorCode)
-        return getAllocation(tx, new_id)
-      }),
-    )
+    const id = endedAt(state, ended)
+    const real = await outcomeOf(restoreAllocation(db, id, seconds))
+    const new_id = 'value' in real ? real.value.id : 'unknown'
     expectSame(
       real,
       state.attempt(() => model.restore(state, { id, new_id, seconds })),
@@ -104,17 +89,16 @@ const restore = command(
   },
 )
 
-const Freed = Type.Object({ freed: Type.Integer() })
-const same = (answer: unknown) => answer
+const same = (answer: number) => answer
 
 const endQuarantine = command(
   'endQuarantine',
   fc.array(fc.nat(127), { minLength: 1, maxLength: 3 }),
   async (some, state, { db }) => {
     const ids = [...new Set(some.map(index => endedAt(state, index)))]
-    const real = rows(db, Freed)`select end_quarantine(${ids}) as freed`.then(([row]) => row?.freed)
+    const real = await outcomeOf(endQuarantines(db, ids))
     const expected = state.attempt(() => model.endQuarantine(state, ids))
-    expectSame(await outcomeOf(real), expected, { real: same, model: same })
+    expectSame(real, expected, { real: same, model: same })
   },
 )
 
@@ -147,32 +131,42 @@ const askBack = command(
 
 const rangeIsSingle = (address: string) => !address.includes('/')
 
-const limit = fc.option(fc.integer({ min: 0, max: 6 }))
-const quotas = command(
-  'setQuotas',
-  fc.array(
-    fc.record({
-      project_id: fc.constantFrom(null, 'p1', 'p2'),
-      scope: fc.constantFrom(null, 0, 1),
-      allocations: limit,
-      ipv6_64s: limit,
-    }),
-    { maxLength: 2 },
-  ),
-  async (wanted, state, { db }) => {
-    const all = wanted.map(({ scope, ...rest }): ModelQuota => {
-      return { ...rest, scope_id: scope === null ? null : (state.scopes[scope] ?? null) }
-    })
-    const place = ({ project_id, scope_id }: ModelQuota) => `${project_id} ${scope_id}`
-    state.quotas = [...new Map(all.map(quota => [place(quota), quota])).values()]
-    await rows(db, Type.Object({}))`delete from quotas`
-    await rows(db, Type.Object({}))`
-      insert into quotas (project_id, scope_id, allocations, ipv6_64s)
-      select project_id, scope_id, allocations, ipv6_64s
-      from jsonb_to_recordset(${JSON.stringify(state.quotas)}::jsonb)
-        q (project_id text, scope_id uuid, allocations bigint, ipv6_64s numeric)`
+const quotaPlace = { project_id: fc.constantFrom(null, 'p1', 'p2'), scope: fc.option(fc.nat(1)) }
+const limit = fc.constantFrom(undefined, undefined, null, 0, 1, 2, 4, 6)
+
+const setQuotas = command(
+  'setQuota',
+  fc.record({
+    ...quotaPlace,
+    limits: fc.record({ allocations: limit, ipv6_64s: limit, blocks: limit }),
+  }),
+  async ({ project_id, scope, limits }, state, { db }) => {
+    const place = { project_id, scope_id: scopeAt(state, scope) }
+    const given = Object.entries(limits).filter(([, value]) => value !== undefined)
+    const named: model.Limits = Object.fromEntries(given)
+    const real = await outcomeOf(setQuota(db, { ...place, expected: undefined }, named))
+    const id = 'value' in real ? real.value.id : 'unknown'
+    const expected = state.attempt(() => model.setQuota(state, { ...place, limits: named, id }))
+    expectSame(real, expected, { real: showQuota, model: showQuota })
   },
 )
+
+const scopeAt = ({ scopes }: State, scope: number | null) =>
+  scope === null ? null : (scopes[scope] ?? null)
+
+const showQuota = (quota: Quota | ModelQuota) => {
+  const { id, project_id, scope_id, allocations, ipv6_64s, blocks, generation } = quota
+  const more64s = ipv6_64s === null ? null : Number(ipv6_64s)
+  return { id, project_id, scope_id, allocations, ipv6_64s: more64s, blocks, generation }
+}
+
+const deleteQuotas = command('deleteQuota', fc.record(quotaPlace), async (at, state, { db }) => {
+  const { project_id, scope } = at
+  const place = { project_id, scope_id: scopeAt(state, scope) }
+  const real = await outcomeOf(deleteQuota(db, { ...place, expected: undefined }).then(() => 0))
+  const expected = state.attempt(() => Number(model.deleteQuota(state, place)))
+  expectSame(real, expected, { real: same, model: same })
+})
 
 export const lifeCommands: fc.Arbitrary<Command>[] = [
   advance,
@@ -185,4 +179,4 @@ export const lifeCommands: fc.Arbitrary<Command>[] = [
   askBack,
   askBack,
 ]
-export const quotaCommands: fc.Arbitrary<Command>[] = [quotas]
+export const quotaCommands: fc.Arbitrary<Command>[] = [setQuotas, deleteQuotas]

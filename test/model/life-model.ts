@@ -1,6 +1,13 @@
 import { later } from './clock.ts'
-import { byFirst, prefixesOverlap, rangeOf, total } from './space.ts'
-import { byText, type ModelAllocation, type ModelBlock, Refusal, type State } from './state.ts'
+import { bitsOf, prefixesOverlap, rangeOf, total } from './space.ts'
+import {
+  byText,
+  type ModelAllocation,
+  type ModelBlock,
+  type ModelQuota,
+  Refusal,
+  type State,
+} from './state.ts'
 
 // The life of an allocation behind its beginning: holds, quarantine, quotas.
 
@@ -71,20 +78,18 @@ export function endDue(state: State, blocks: readonly ModelBlock[]): void {
   tellEnds(state, lapsed)
 }
 
-/** Gives out before its time, to whoever asks, what has waited for longest. */
-export function reuse(state: State, block: ModelBlock, request: Wanted): void {
-  const wanted = BigInt(request.ids.length)
-  const lacking = wanted - total(state.free(block))
-  if (lacking <= 0n || state.rule(block, 'quarantine_reuse') !== 'when_full') return
-  const most = request.one_per_owner ? wanted : lacking
+/** Where not enough is free, what has waited for longest is, before its time; all or none of it. */
+export function reuse(state: State, block: ModelBlock, count: number): void {
+  if (state.rule(block, 'quarantine_reuse') !== 'when_full') return
+  const lacking = BigInt(count) - total(state.free(block))
   const singles = state
     .waitingIn(block)
-    .filter(({ prefix }) => rangeOf(prefix).first === rangeOf(prefix).last)
-    .sort((a, b) => byText(a.ended_at ?? '', b.ended_at ?? '') || byFirst(a.prefix, b.prefix))
-  cut(state, singles.slice(0, Number(most)), state.now)
+    .filter(({ prefix }) => prefix.length === bitsOf(prefix))
+    .sort((a, b) => byText(a.ended_at ?? '', b.ended_at ?? '') || byText(a.id, b.id))
+  if (lacking <= 0n || singles.length < lacking) return
+  cut(state, singles.slice(0, Number(lacking)), state.now)
 }
 
-type Wanted = { readonly ids: readonly string[]; readonly one_per_owner?: boolean }
 type Owned = Pick<ModelAllocation, 'project_id' | 'owner_type' | 'owner_id'>
 
 const isSameOwner = (a: Owned, b: Owned) =>
@@ -119,23 +124,54 @@ export function takeBack(
   return waits !== undefined
 }
 
-type More = { readonly project_id: string; readonly scope_id: string; readonly count: number }
+type Place = { readonly project_id: string | null; readonly scope_id: string }
+type Amount = { readonly [L in Limit]?: bigint }
+type Limit = (typeof limitNames)[number]
+const limitNames = ['allocations', 'ipv6_64s', 'blocks'] as const
 
 /** A project may take so much more in a scope, by its limits there and in all. */
-export function refuseQuota(state: State, { project_id, scope_id, count }: More, more64s: bigint) {
+export function refuseQuota(state: State, { project_id, scope_id }: Place, more: Amount): void {
+  if (project_id === null) return
   for (const scope of [scope_id, null]) {
     const own = quotaOf(state, project_id, scope)
     const common = quotaOf(state, null, scope)
-    const allocations = own?.allocations ?? common?.allocations ?? Infinity
-    const ipv6_64s = own?.ipv6_64s ?? common?.ipv6_64s ?? Infinity
     const used = usageOf(state, project_id, scope)
-    const passes64s = more64s > 0n && used.ipv6_64s + more64s > ipv6_64s
-    if (used.allocations + count > allocations || passes64s) throw new Refusal('quota_exceeded')
+    for (const name of limitNames) {
+      const [limit, added] = [own?.[name] ?? common?.[name], more[name] ?? 0n]
+      if (limit === undefined || limit === null || added === 0n) continue
+      if (used[name] + added > limit) throw new Refusal('quota_exceeded')
+    }
   }
 }
 
-const quotaOf = ({ quotas }: State, project_id: string | null, scope_id: string | null) =>
+export const quotaOf = (
+  { quotas }: State,
+  project_id: string | null,
+  scope_id: string | null,
+): ModelQuota | undefined =>
   quotas.find(one => one.project_id === project_id && one.scope_id === scope_id)
+
+type QuotaPlace = Pick<ModelQuota, 'project_id' | 'scope_id'>
+export type Limits = { readonly [L in Limit]?: number | null }
+type NewQuota = QuotaPlace & { readonly id: string; readonly limits: Limits }
+
+/** Sets the limits that are named and leaves the others. */
+export function setQuota(state: State, { limits, ...place }: NewQuota): ModelQuota {
+  const none = { ...place, generation: 0, allocations: null, ipv6_64s: null, blocks: null }
+  const before = quotaOf(state, place.project_id, place.scope_id)
+  const after = { ...none, ...before, ...limits, generation: (before?.generation ?? 0) + 1 }
+  state.quotas = [...state.quotas.filter(one => one !== before), after]
+  state.tell('quota.updated', [after.id])
+  return after
+}
+
+export function deleteQuota(state: State, { project_id, scope_id }: QuotaPlace): null {
+  const found = quotaOf(state, project_id, scope_id)
+  if (!found) throw new Refusal('quota_not_found')
+  state.quotas = state.quotas.filter(one => one !== found)
+  state.tell('quota.deleted', [found.id])
+  return null
+}
 
 /** What a project has, in a scope or in all. */
 export function usageOf(state: State, project_id: string, scope_id: string | null) {
@@ -143,9 +179,9 @@ export function usageOf(state: State, project_id: string, scope_id: string | nul
     one.project_id === project_id && (scope_id === null || one.scope_id === scope_id)
   const held = state.current().filter(isMeant)
   return {
-    allocations: held.length,
+    allocations: BigInt(held.length),
     ipv6_64s: held.reduce((sum, { prefix }) => sum + ipv6_64s(prefix), 0n),
-    blocks: state.blocks.filter(isMeant).length,
+    blocks: BigInt(state.blocks.filter(isMeant).length),
   }
 }
 
@@ -161,10 +197,14 @@ export function changeHold(
   { id, generation, lifetime_seconds }: HoldChange,
 ): ModelAllocation {
   const found = findAllocation(state, id)
-  if (found.ended_at !== null) throw new Refusal('allocation_ended')
-  if (generation !== undefined && generation !== found.generation) {
-    throw new Refusal('generation_mismatch')
+  if (found.ended_at !== null) {
+    const hasLapsed = isDue(found.expires_at, found.ended_at)
+    throw new Refusal(hasLapsed ? 'hold_expired' : 'allocation_ended')
   }
+  const isPresent = generation === undefined || generation === found.generation
+  const isConfirmed = found.expires_at === null && lifetime_seconds === null
+  if (isConfirmed && (isPresent || generation === found.generation - 1)) return found
+  if (!isPresent) throw new Refusal('generation_mismatch')
   if (found.expires_at === null) throw new Refusal('allocation_not_held')
   if (isDue(found.expires_at, state.now)) throw new Refusal('hold_expired')
   const expires_at = lifetime_seconds === null ? null : later(state.now, lifetime_seconds)
@@ -184,11 +224,16 @@ type Restoration = { readonly id: string; readonly new_id: string; readonly seco
 
 /** Who had an address that waits has it again, as a new allocation. */
 export function restore(state: State, { id, new_id, seconds }: Restoration): ModelAllocation {
+  const before = findAllocation(state, id)
+  if (before.ended_at === null) {
+    if (!isDue(before.expires_at, state.now)) throw new Refusal('allocation_not_ended')
+    end(state, [id])
+    tellEnds(state, [id])
+  }
   const last = findAllocation(state, id)
-  if (last.ended_at === null) throw new Refusal('allocation_not_ended')
   const waits = state.waiting.find(one => one.id === id)
   if (!waits || isDue(waits.quarantined_until, state.now)) throw new Refusal('quarantine_over')
-  refuseQuota(state, { ...last, count: 1 }, ipv6_64s(last.prefix))
+  refuseQuota(state, last, { allocations: 1n, ipv6_64s: ipv6_64s(last.prefix) })
   state.waiting = state.waiting.filter(one => one !== waits)
   const restored: ModelAllocation = {
     ...last,

@@ -33,6 +33,7 @@ const mixtures: Record<string, fc.Arbitrary<Command>[]> = {
     updateBlock,
     ...allocationCommands,
     ...lifeCommands,
+    ...quotaCommands,
     ...readingCommands,
   ],
   'in one block': [...allocationCommands, ...allocationCommands, updateBlock, ...readingCommands],

@@ -42,10 +42,13 @@ export type ModelPolicy = {
 
 /** What a project may hold in a scope, or (null) in all; of a project, or (null) of every one. */
 export type ModelQuota = {
+  readonly id: string
+  readonly generation: number
   readonly project_id: string | null
   readonly scope_id: string | null
   readonly allocations: number | null
   readonly ipv6_64s: number | null
+  readonly blocks: number | null
 }
 
 export type ModelAllocation = {
@@ -116,9 +119,9 @@ export class State {
     isUndone: (outcome: { value: T } | { code: ErrorCode }) => boolean,
     change: () => T,
   ) {
-    const { blocks, allocations, waiting, events } = this
+    const { blocks, allocations, waiting, quotas, events } = this
     const outcome = outcomeOfChange(change)
-    if (isUndone(outcome)) Object.assign(this, { blocks, allocations, waiting, events })
+    if (isUndone(outcome)) Object.assign(this, { blocks, allocations, waiting, quotas, events })
     return outcome
   }
 
