@@ -89,6 +89,8 @@ async function applyTo(tx: Database, block: RuledBlock, rules: ResolvedRules): P
   const isGenerated = kind !== undefined && generated.includes(kind)
   const ruled = kind === undefined || isGenerated ? rules.strategy?.value : kind
   const strategy = block.own_strategy ?? ruled ?? 'sequential'
+  // Before a new strategy begins to keep ages: all that is free then is of the same age.
+  if (block.is_leaf) await keepRanges(tx, block, rules)
   await tx.query(sql`
     update blocks set strategy = ${strategy},
       quarantine_seconds = ${rules.quarantine_seconds?.value ?? 0},
@@ -103,7 +105,6 @@ async function applyTo(tx: Database, block: RuledBlock, rules: ResolvedRules): P
   if (strategy !== block.strategy) {
     await tx.query(sql`select reset_ages(${block.id}, ${strategy === 'least_recently_used'})`)
   }
-  if (block.is_leaf) await keepRanges(tx, block, rules)
 }
 
 /** Lays out what a leaf keeps back. Its free space has what is neither kept back nor in use. */
