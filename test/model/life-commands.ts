@@ -8,12 +8,12 @@ import {
 import { endQuarantines } from '../../src/resources/quarantine/store.ts'
 import type { Quota } from '../../src/resources/quotas/schema.ts'
 import { deleteQuota, setQuota } from '../../src/resources/quotas/store.ts'
-import { ask, one, releaseOf, target } from './allocation-commands.ts'
+import { ask, one, releaseOf, request, target, toNewAllocations } from './allocation-commands.ts'
 import { later } from './clock.ts'
 import * as model from './life-model.ts'
-import { showPrefix } from './space.ts'
+import { showPrefix, total } from './space.ts'
 import type { ModelQuota, State } from './state.ts'
-import { absentId, type Command, command, expectSame, outcomeOf, pick } from './world.ts'
+import { absentId, type Command, command, expectSame, outcomeOf, pick, pickBlock } from './world.ts'
 
 /** A moment before the time at which something is due, just then, or a moment after it. */
 const advance = command(
@@ -131,8 +131,22 @@ const askBack = command(
 
 const rangeIsSingle = (address: string) => !address.includes('/')
 
+/** Asks a small block for all that it has and a little more, which may wait in quarantine. */
+const fill = command(
+  'fill',
+  fc.record({ request, block: fc.nat(127), more: fc.integer({ min: 0, max: 2 }) }),
+  async ({ request: parameters, block: index, more }, state, real) => {
+    const block = pickBlock(state, index)
+    const free = block ? total(state.free(block)) : 0n
+    if (!block || free > 16n || free + BigInt(more) === 0n) return
+    const ids = Array.from({ length: Number(free) + more }, newId)
+    const wish = { kind: 'next' as const, count: 1 }
+    await ask({ ...toNewAllocations({ ...parameters, wish }, block), ids }, state, real)
+  },
+)
+
 const quotaPlace = { project_id: fc.constantFrom(null, 'p1', 'p2'), scope: fc.option(fc.nat(1)) }
-const limit = fc.constantFrom(undefined, undefined, null, 0, 1, 2, 4, 6)
+const limit = fc.constantFrom(undefined, undefined, null, null, 0, 2, 6, 12, 20)
 
 const setQuotas = command(
   'setQuota',
@@ -178,5 +192,7 @@ export const lifeCommands: fc.Arbitrary<Command>[] = [
   endQuarantine,
   askBack,
   askBack,
+  fill,
+  fill,
 ]
 export const quotaCommands: fc.Arbitrary<Command>[] = [setQuotas, deleteQuotas]
