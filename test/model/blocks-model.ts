@@ -194,14 +194,15 @@ function refuseHeldExclusions(state: State, after: ModelBlock): void {
 
 /** What was kept back becomes free now; what leaves the block and returns is new to it. */
 function freedBy(state: State, before: ModelBlock, after: ModelBlock): ModelBlock['freed'] {
-  if (!state.isLeaf(before)) return []
+  if (before.strategy !== after.strategy || !state.isLeaf(before)) return []
   const removed = subtract([rangeOf(before.prefix)], [rangeOf(after.prefix)])
   const isRelaid = !isDeepStrictEqual(before.prefix, after.prefix)
   // Other rules are applied under a second lock of the block, if its space is not laid anew.
   const isSecondLock = before.policy_id !== after.policy_id && !isRelaid
   const since = isSecondLock ? justAfter(state.now) : state.now
-  const nowFree = excluded(before).map(range => ({ ...range, since }))
-  // Ages begin anew with another strategy: what was kept back has one, if space is not laid anew.
-  if (before.strategy !== after.strategy) return isRelaid ? [] : nowFree
-  return [...before.freed, ...nowFree, ...removed.map(range => ({ ...range, since: never }))]
+  return [
+    ...before.freed,
+    ...excluded(before).map(range => ({ ...range, since })),
+    ...removed.map(range => ({ ...range, since: never })),
+  ]
 }
