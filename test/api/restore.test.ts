@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { sql } from '../../src/db/sql.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import { expectProblem, expectStatus, useApi } from '../helpers/api.ts'
 import { useClock } from '../helpers/clock.ts'
@@ -123,10 +122,10 @@ describe('restoring', () => {
   test('goes by the quota (I7), and a refusal changes nothing', async () => {
     const { block, ended } = await endOne()
     await api.allocateOne(block)
-    await api.db.query(sql`insert into quotas (project_id, allocations) values ('red', 1)`)
+    expectStatus(200, await api.put('/v2/quotas/red', { allocations: 1 }))
     expectProblem(await restore(ended), 'quota_exceeded', { status: 409 })
     expect(await api.utilisation(block)).toMatchObject({ allocated: '1', quarantined: '1' })
-    await api.db.query(sql`update quotas set allocations = 2`)
+    expectStatus(200, await api.put('/v2/quotas/red', { allocations: 2 }))
     expectStatus(201, await restore(ended))
   })
 })
