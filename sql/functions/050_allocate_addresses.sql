@@ -202,6 +202,21 @@ begin
     end;
 end $$;
 
+-- What an owner shall have but once it may ask for at two places that share no block: whoever asks
+-- so for the same owner waits here, before it has locked a block.
+create or replace function lock_owners(requests allocation_request[]) returns void
+language plpgsql as $$
+declare
+  owner bigint;
+begin
+  for owner in
+    select distinct hashtextextended(concat_ws('/', r.project_id, r.owner_type, r.owner_id), 1) key
+    from unnest(requests) r where r.one_per_owner order by key
+  loop
+    perform pg_advisory_xact_lock(owner);
+  end loop;
+end $$;
+
 -- One batch of allocate requests in one transaction: a JSON array of allocation_request. Every
 -- request has its own outcome. Answers a row for each allocation, or one with a refusal; rows with
 -- an answer tell of allocations that were there before. `again` refuses what can only be done
@@ -283,6 +298,9 @@ begin
         join idempotency_keys k on (k.caller, k.key) = (r.caller, r.idempotency_key)
       where r.request <> all (todo);
     requests := array(select r from unnest(requests) r where r.request = any (todo));
+  end if;
+  if not is_plain then
+    perform lock_owners(requests);
   end if;
   if has_networks then
     requests := array(select place_in_network(r) from unnest(requests) r);
