@@ -220,17 +220,21 @@ const halfGiven = `
   having count(*) filter (where family(address) = 4)
     <> count(*) filter (where family(address) = 6)`
 
-/** Owners who held, at one time, two addresses of one IP version in what shall give them one. */
+/**
+ * Owners who held two addresses of one IP version in what shall give them one. Times are those of a
+ * block, so that only the order of events tells what came first in another.
+ */
 const givenTwice = `
-  with held as (
-    select a.id, b.network_id, a.owner_id, a.address, a.started_at, 'infinity' as ended_at
-    from allocations a join blocks b on b.id = a.block_id where a.owner_id is not null
-    union all
-    select h.id, b.network_id, h.owner_id, h.address, h.started_at, h.ended_at
-    from allocation_history h join blocks b on b.id = h.block_id where h.owner_id is not null
+  with steps as (
+    select e.seq, b.network_id, e.owner_id, family((e.data ->> 'address')::inet) as version,
+      case e.type when 'allocation.created' then 1 when 'allocation.released' then -1
+        when 'allocation.expired' then -1 else 0 end as step
+    from events e join blocks b on b.id = (e.data ->> 'block_id')::uuid
+    where e.owner_id is not null and e.type like 'allocation.%'
   )
-  select a.network_id, a.owner_id, a.address as one, b.address as other
-  from held a join held b on a.network_id = b.network_id and a.owner_id = b.owner_id
-    and a.id < b.id and family(a.address) = family(b.address)
-    and a.started_at < b.ended_at and b.started_at < a.ended_at
-  limit 10`
+  select network_id, owner_id, version, seq
+  from (
+    select *, sum(step) over (partition by network_id, owner_id, version order by seq) as held
+    from steps
+  ) counted
+  where held > 1 limit 10`
