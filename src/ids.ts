@@ -4,6 +4,7 @@ const pool = new Uint8Array(4096)
 let used = pool.length
 let latest = 0
 let count = 0
+const id = Buffer.alloc(16)
 
 /**
  * A UUID of version 7 (RFC 9562 §5.7): it grows with time, so that rows made one after the other
@@ -21,11 +22,11 @@ export function newId(): string {
     latest = Date.now()
     count = 0
   }
-  const time = latest.toString(16).padStart(12, '0')
-  const noise = Buffer.from(pool.buffer, used, 8).toString('hex')
+  id.writeUIntBE(latest, 0, 6)
+  id.writeUInt16BE(0x7000 | count, 6)
+  id.set(pool.subarray(used, used + 8), 8)
+  id[8] = 0x80 | ((id[8] ?? 0) & 0x3f)
   used += 8
-  const variant = ((Number.parseInt(noise.charAt(3), 16) & 3) | 8).toString(16)
-  const a = count.toString(16).padStart(3, '0')
-  const [b, c] = [noise.slice(0, 3), noise.slice(4, 16)]
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${a}-${variant}${b}-${c}`
+  const hex = id.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

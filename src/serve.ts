@@ -17,7 +17,7 @@ export type Server = { readonly url: string; greet(): void; close(): Promise<voi
 
 /** Opens the database, listens, and makes the admin token on the first start. */
 export async function serve(config: Config, version: string): Promise<Server> {
-  const destination = pino.destination({ sync: false })
+  const destination = pino.destination({ sync: true })
   const logger = pino({ level: config.log_level, name: 'melange' }, destination)
   const onError = (err: Error) => logger.error({ err }, 'database connection lost')
   const db = await openDatabase({ ...config, onError })

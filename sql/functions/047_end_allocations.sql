@@ -130,6 +130,7 @@ declare
   requests release_request[] := array(
     select r from jsonb_populate_recordset(null::release_request, batch) r);
   gone uuid[];
+  documents json[];
 begin
   perform lock_blocks(array(
     select a.block_id from allocations a join unnest(requests) r on r.id = a.id));
@@ -145,9 +146,15 @@ begin
   if gone is not null then
     perform give_back_ended(gone);
     perform lock_events();
-    perform append_ended(gone);
+    select array_agg(e.id), array_agg(e.document) into gone, documents from append_ended(gone) e;
   end if;
 
+  if cardinality(gone) = cardinality(requests) then
+    return query
+      select r.request, e.document, null::text
+      from unnest(requests) r join unnest(gone, documents) e (id, document) on e.id = r.id;
+    return;
+  end if;
   return query
     select r.request, case when refusal is null then allocation_document(h) end, refusal
     from unnest(requests) r

@@ -50,6 +50,24 @@ returns allocations language sql stable as $$
   order by a.id limit 1
 $$;
 
+-- Whether any single addresses of a block will do.
+create or replace function is_any_of_block(wish allocation_request) returns boolean
+language sql immutable as $$
+  select wish.address is null and wish.prefix_length is null and wish.one_per_owner is not true
+$$;
+
+-- The requests of a batch that any single addresses of a block will do for, without those refused:
+-- each once for every address, with the id that its allocation will have, in the order of asking.
+create or replace function plain_requests(
+  requests allocation_request[], block uuid, refused int[], out wanted_by int[], out ids uuid[])
+language plpgsql as $$
+begin
+  select coalesce(array_agg(r.request), '{}'), coalesce(array_agg(i.id), '{}')
+  into wanted_by, ids
+  from unnest(requests) r, unnest(r.ids) i (id)
+  where r.block_id = block and is_any_of_block(r) and r.request <> all (refused);
+end $$;
+
 -- Takes what one request wants of a block; all of it, or the reason why not.
 create or replace function take_one(
   block blocks, wish allocation_request, at timestamptz,
@@ -235,9 +253,9 @@ declare
     select r from jsonb_populate_recordset(null::allocation_request, batch) r);
   todo int[];
   wish allocation_request;
-  has_keys boolean := false;
-  has_networks boolean := false;
-  is_plain boolean := true; -- All of them want any single addresses of a block, and no more.
+  has_keys boolean;
+  has_networks boolean;
+  is_plain boolean; -- All of them want any single addresses of a block, and no more.
   -- The blocks, each with what this batch has taken of it or promised.
   subnets uuid[] := '{}'; -- Of the networks that requests name.
   locked uuid[] := '{}';
@@ -265,7 +283,7 @@ declare
   due_by int[] := '{}'; -- What is promised, but not yet taken.
   due_ids uuid[] := '{}';
   due_from int[] := '{}';
-  plain int[]; -- The requests of the block at hand that any single addresses will do for.
+  plain int[]; -- By whom `ids` are wanted that any single addresses of the block at hand will do for.
   free numeric;
   in_reach numeric; -- With what can be given back before its time.
   wanted bigint;
@@ -281,12 +299,10 @@ declare
   lapsed uuid[] := '{}';
   added allocations[];
 begin
-  foreach wish in array requests loop
-    has_keys := has_keys or wish.idempotency_key is not null;
-    has_networks := has_networks or wish.network_id is not null;
-    is_plain := is_plain and wish.network_id is null and wish.address is null
-      and wish.prefix_length is null and wish.one_per_owner is not true;
-  end loop;
+  select count(r.idempotency_key) > 0, count(r.network_id) > 0,
+    bool_and(r.network_id is null and is_any_of_block(r))
+  into has_keys, has_networks, is_plain
+  from unnest(requests) r;
   if has_keys then
     todo := claim_keys(requests);
     return query
@@ -343,8 +359,7 @@ begin
     continue when is_plain and is_ordinary(block);
     for wish in select * from unnest(requests) r where r.block_id = block.id order by r.request
     loop
-      continue when is_ordinary(block) and wish.address is null and wish.prefix_length is null
-        and wish.one_per_owner is not true;
+      continue when is_ordinary(block) and is_any_of_block(wish);
       why := null;
       why_detail := null;
       if wish.one_per_owner then
@@ -366,6 +381,9 @@ begin
           why := 'quota_exceeded';
           why_detail := quota_reached(room, wish.project_id, block.scope_id,
             cardinality(wish.ids), ipv6_64s_of(wish, block));
+        elsif is_ordinary(block) and wish.address = first_of(wish.address)
+          and take_range(block.id, wish.address, wish.address) then
+          addresses := array[wish.address];
         else
           select w.addresses, w.refusal, w.detail into addresses, why, why_detail
           from take_one(block, wish, times[place]) w;
@@ -481,11 +499,8 @@ begin
   for place in 1..cardinality(locked) loop
     block := locked_blocks[place];
     continue when not is_ordinary(block);
-    select array_agg(r.request order by r.request), coalesce(sum(cardinality(r.ids)), 0)
-    into plain, wanted
-    from unnest(requests) r
-    where r.block_id = block.id and r.address is null and r.prefix_length is null
-      and r.one_per_owner is not true;
+    select p.wanted_by, p.ids into plain, ids from plain_requests(requests, block.id, refused) p;
+    wanted := cardinality(ids);
     free := (select u.free from block_usage u where u.block_id = block.id) - used[place];
     in_reach := free;
     if wanted > free then
@@ -494,14 +509,12 @@ begin
     if wanted > in_reach or wanted > 0 and room <> '{}' then
       -- Not enough for all: in the order of asking, whoever can be served in full is.
       wanted := 0;
-      for wish in select * from unnest(requests) r where r.request = any (plain) order by r.request
-      loop
+      for wish in select * from unnest(requests) r where r.request = any (plain) loop
         less_room := use_quota(room, wish.project_id, block.scope_id, cardinality(wish.ids), 0);
         if less_room is not null and wanted + cardinality(wish.ids) <= in_reach then
           wanted := wanted + cardinality(wish.ids);
           room := less_room;
         else
-          plain := array_remove(plain, wish.request);
           refused := refused || wish.request;
           refusals := refusals
             || case when less_room is null then 'quota_exceeded' else 'block_full' end;
@@ -509,17 +522,12 @@ begin
             room, wish.project_id, block.scope_id, cardinality(wish.ids), 0) end;
         end if;
       end loop;
+      select p.wanted_by, p.ids into plain, ids from plain_requests(requests, block.id, refused) p;
     end if;
+    taken_by := taken_by || plain;
+    taken_ids := taken_ids || ids;
     if wanted > free then
       perform reuse_quarantine(block, '', (wanted - free)::bigint, times[place]);
-    end if;
-    if wanted > 0 then
-      taken_by := taken_by || array(
-        select r.request from unnest(requests) r, unnest(r.ids)
-        where r.request = any (plain) order by r.request);
-      taken_ids := taken_ids || array(
-        select i.id from unnest(requests) r, unnest(r.ids) with ordinality i (id, position)
-        where r.request = any (plain) order by r.request, i.position);
     end if;
     if place = any (due_from) then
       select taken_by || array_agg(d.request order by n), taken_ids || array_agg(d.id order by n),
@@ -540,14 +548,14 @@ begin
       insert into allocations (id, scope_id, block_id, address, project_id, owner_type, owner_id,
         name, tags, started_at, expires_at)
       select t.id, b.scope_id, b.id, t.address, r.project_id, r.owner_type, r.owner_id,
-        r.name, r.tags, u.changed_at, u.changed_at + make_interval(secs => r.lifetime_seconds)
+        coalesce(r.name, ''), coalesce(r.tags, '{}'), u.changed_at, u.changed_at + make_interval(secs => r.lifetime_seconds)
       from unnest(taken_by, taken_ids, taken_from, taken) t (request, id, block_id, address)
         join unnest(requests) r on r.request = t.request
         join blocks b on b.id = t.block_id
         join block_usage u on u.block_id = b.id
-      returning *
+      returning allocations as a -- As such; a row of this statement would have to become one.
     )
-    select array_agg(i) into added from inserted i;
+    select array_agg(a) into added from inserted;
   end if;
   if has_keys then
     perform settle_keys(requests, taken_by || had_by, taken_ids || had_ids);

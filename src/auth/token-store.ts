@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { Type } from 'typebox'
 import { type Database, rows } from '../db/database.ts'
 
@@ -6,7 +6,7 @@ const adminName = 'admin'
 const Found = Type.Object({ name: Type.String() })
 
 /** Tokens are random, so a plain hash protects them: there is nothing to guess. */
-export const hashToken = (token: string): Buffer => createHash('sha256').update(token).digest()
+export const hashToken = (token: string): Buffer => hash('sha256', token, 'buffer')
 
 /** Makes the admin token if there is none yet; null if there is. Only its hash is kept. */
 export async function createAdminToken(db: Database): Promise<string | null> {

@@ -7,36 +7,36 @@ import { AddressText, Id, Nullable, Time } from '../../schema.ts'
 import type { Allocation } from './schema.ts'
 import { type Release, releaseEach } from './store.ts'
 
-/** What is wanted of a block or a network, and for whom. */
+/** What is wanted of a block or a network, and for whom. What is not said is not sent either. */
 export type NewAllocations = {
   /** Take from this block, or from the subnets of this network. */
-  readonly block_id?: string | null
-  readonly network_id?: string | null
+  readonly block_id?: string | undefined
+  readonly network_id?: string | undefined
   /** Of a network: one of each of these IP versions; fewer only if `partial`. */
-  readonly families?: readonly number[] | null
-  readonly partial?: boolean
-  readonly subnet_tags?: readonly string[]
+  readonly families?: readonly number[] | undefined
+  readonly partial?: boolean | undefined
+  readonly subnet_tags?: readonly string[] | undefined
   /** The ids that the allocations will have: one for each, of a network for each of `families`. */
   readonly ids: readonly string[]
   /** This address or prefix; with `fallback`, or else the next free address. */
-  readonly address: string | null
-  readonly fallback: boolean
+  readonly address?: string | undefined
+  readonly fallback?: boolean | undefined
   /** Where addresses are generated: the first of these that is free. */
-  readonly candidates?: readonly string[] | null
+  readonly candidates?: readonly string[] | undefined
   /** A free prefix of this length; if `contiguous`, only its first addresses, one by one. */
-  readonly prefix_length: number | null
-  readonly contiguous: boolean
-  readonly purpose?: string | null
+  readonly prefix_length?: number | undefined
+  readonly contiguous?: boolean | undefined
+  readonly purpose?: string | undefined
   /** What the owner has there already is the answer. */
-  readonly one_per_owner?: boolean
+  readonly one_per_owner?: boolean | undefined
   /** A hold that lapses after so long. */
-  readonly lifetime_seconds?: number | null
+  readonly lifetime_seconds?: number | undefined
   readonly project_id: string
-  readonly owner_type: string | null
-  readonly owner_id: string | null
-  readonly name: string
-  readonly tags: readonly string[]
-  readonly idempotency?: IdempotencyKey | null
+  readonly owner_type?: string | undefined
+  readonly owner_id?: string | undefined
+  readonly name?: string | undefined
+  readonly tags?: readonly string[] | undefined
+  readonly idempotency?: IdempotencyKey | undefined
 }
 
 /** What became of a request, and whether it is what the same key was answered before. */
@@ -136,9 +136,11 @@ export async function allocateEach(
   db: Database,
   batch: readonly NewAllocations[],
 ): Promise<(Taken | IpamError | 'again')[]> {
-  const numbered = batch.map(({ idempotency, ...wanted }, request) => {
-    const { caller, key: idempotency_key, fingerprint } = idempotency ?? {}
-    return { request, ...wanted, ...(idempotency && { caller, idempotency_key, fingerprint }) }
+  const numbered = batch.map((wanted, request) => {
+    const { idempotency } = wanted
+    if (!idempotency) return { ...wanted, request }
+    const { caller, key: idempotency_key, fingerprint } = idempotency
+    return { ...wanted, request, caller, idempotency_key, fingerprint }
   })
   const found = await rows(db, Row)`
     select request, id, block_id, scope_id, address, started_at, expires_at, refusal, detail, answer
@@ -180,10 +182,10 @@ function asAllocation(row: Static<typeof Row>, wanted: NewAllocations): Allocati
     block_id: row.block_id,
     address: row.address,
     project_id: wanted.project_id,
-    owner_type: wanted.owner_type,
-    owner_id: wanted.owner_id,
-    name: wanted.name,
-    tags: [...wanted.tags],
+    owner_type: wanted.owner_type ?? null,
+    owner_id: wanted.owner_id ?? null,
+    name: wanted.name ?? '',
+    tags: [...(wanted.tags ?? [])],
     generation: 1,
     started_at: row.started_at,
     expires_at: row.expires_at,

@@ -13,26 +13,26 @@ export function readWanted(body: AllocationRequest): NewAllocations {
   refuseMixtures(body)
   const { address, families, count = 1 } = body
   const isOfNetwork = body.network_id !== undefined && address === undefined
-  const versions = isOfNetwork ? [...(families ?? [4])].sort() : null
+  const versions = isOfNetwork ? [...(families ?? [4])].sort() : undefined
   return {
-    block_id: body.block_id?.toLowerCase() ?? null,
-    network_id: body.network_id?.toLowerCase() ?? null,
+    block_id: body.block_id?.toLowerCase(),
+    network_id: body.network_id?.toLowerCase(),
     families: versions,
-    partial: body.partial ?? false,
-    subnet_tags: body.subnet_tags ?? [],
+    partial: body.partial,
+    subnet_tags: body.subnet_tags,
     ids: Array.from({ length: count * (versions?.length ?? 1) }, newId),
-    address: address === undefined ? null : readAllocated(address, 'address'),
-    fallback: body.fallback === 'next',
-    prefix_length: body.prefix_length ?? null,
-    contiguous: body.contiguous === true,
-    purpose: body.purpose ?? null,
-    one_per_owner: body.one_per_owner ?? false,
-    lifetime_seconds: body.lifetime_seconds ?? null,
+    address: address === undefined ? undefined : readAllocated(address, 'address'),
+    fallback: body.fallback === 'next' || undefined,
+    prefix_length: body.prefix_length,
+    contiguous: body.contiguous,
+    purpose: body.purpose,
+    one_per_owner: body.one_per_owner,
+    lifetime_seconds: body.lifetime_seconds,
     project_id: body.project_id,
-    owner_type: body.owner_type ?? null,
-    owner_id: body.owner_id ?? null,
-    name: body.name ?? '',
-    tags: body.tags ?? [],
+    owner_type: body.owner_type,
+    owner_id: body.owner_id,
+    name: body.name,
+    tags: body.tags,
   }
 }
 

@@ -101,7 +101,9 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         return reply.code(200).send({ allocations, dry_run: true })
       }
       const idempotency = keyOf(request)
-      const { allocations, replayed } = await allocator.allocate({ ...wanted, idempotency })
+      const { allocations, replayed } = await allocator.allocate(
+        idempotency ? { ...wanted, idempotency } : wanted,
+      )
       if (replayed) markRepeated(reply)
       return reply.code(201).send({ allocations })
     },
