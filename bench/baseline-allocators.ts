@@ -43,7 +43,9 @@ export async function naiveAllocator(db: OpenDatabase): Promise<Allocator> {
 
   const allocateOne = (wanted: NewAllocations): Promise<Allocation[]> =>
     db.transaction(async tx => {
-      const { block_id = '', ids, project_id, owner_type, owner_id, name, tags } = wanted
+      const { block_id, ids, project_id, owner_type = null, owner_id = null } = wanted
+      const name = wanted.name ?? ''
+      const tags = [...(wanted.tags ?? [])]
       const [id = ''] = ids
       const lockFirst = rows(tx, Range)
       let range: { first: string; last: string } | undefined
@@ -79,7 +81,7 @@ export async function naiveAllocator(db: OpenDatabase): Promise<Allocator> {
         owner_type,
         owner_id,
         name,
-        tags: [...tags],
+        tags,
         generation: 1,
         started_at: made.at,
         expires_at: null,

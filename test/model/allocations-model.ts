@@ -29,8 +29,16 @@ import {
 } from './space.ts'
 import { type ModelAllocation, type ModelBlock, Refusal, type State } from './state.ts'
 
-/** A request to a block. */
-export type ModelRequest = NewAllocations & { readonly block_id: string }
+/** A request to a block, in which nothing is left out. */
+export type ModelRequest = NewAllocations & {
+  readonly block_id: string
+  readonly address: string | null
+  readonly prefix_length: number | null
+  readonly owner_type: string | null
+  readonly owner_id: string | null
+  readonly name: string
+  readonly tags: readonly string[]
+}
 
 /**
  * Allocates. The dice are not the model's: of a random strategy it takes the addresses from the

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { OpenDatabase } from '../../src/db/database.ts'
-import type { NewAllocations, Taken } from '../../src/resources/allocations/allocator-store.ts'
+import type { Taken } from '../../src/resources/allocations/allocator-store.ts'
 import type { Allocation } from '../../src/resources/allocations/schema.ts'
 import { newDatabase } from '../helpers/databases.ts'
 import { request, toNewAllocations } from './allocation-commands.ts'
@@ -86,7 +86,7 @@ const listOf = ({ allocations }: Taken) => allocations
 
 /** The answer is what was asked for, of space that was free; the audit sees what is given twice. */
 function expectGranted(
-  { ids, address, fallback, prefix_length, contiguous }: NewAllocations,
+  { ids, address, fallback, prefix_length, contiguous }: ModelRequest,
   answer: readonly Allocation[],
   free: readonly Range[],
 ): void {

@@ -7,36 +7,36 @@ import { AddressText, Id, Nullable, Time } from '../../schema.ts'
 import type { Allocation } from './schema.ts'
 import { type Release, releaseEach } from './store.ts'
 
-/** What is wanted of a block or a network, and for whom. What is not said is not sent either. */
+/** What is wanted of a block or a network, and for whom. What is not said may be left out. */
 export type NewAllocations = {
   /** Take from this block, or from the subnets of this network. */
-  readonly block_id?: string | undefined
-  readonly network_id?: string | undefined
+  readonly block_id?: string | null | undefined
+  readonly network_id?: string | null | undefined
   /** Of a network: one of each of these IP versions; fewer only if `partial`. */
-  readonly families?: readonly number[] | undefined
-  readonly partial?: boolean | undefined
-  readonly subnet_tags?: readonly string[] | undefined
+  readonly families?: readonly number[] | null | undefined
+  readonly partial?: boolean | null | undefined
+  readonly subnet_tags?: readonly string[] | null | undefined
   /** The ids that the allocations will have: one for each, of a network for each of `families`. */
   readonly ids: readonly string[]
   /** This address or prefix; with `fallback`, or else the next free address. */
-  readonly address?: string | undefined
-  readonly fallback?: boolean | undefined
+  readonly address?: string | null | undefined
+  readonly fallback?: boolean | null | undefined
   /** Where addresses are generated: the first of these that is free. */
-  readonly candidates?: readonly string[] | undefined
+  readonly candidates?: readonly string[] | null | undefined
   /** A free prefix of this length; if `contiguous`, only its first addresses, one by one. */
-  readonly prefix_length?: number | undefined
-  readonly contiguous?: boolean | undefined
-  readonly purpose?: string | undefined
+  readonly prefix_length?: number | null | undefined
+  readonly contiguous?: boolean | null | undefined
+  readonly purpose?: string | null | undefined
   /** What the owner has there already is the answer. */
-  readonly one_per_owner?: boolean | undefined
+  readonly one_per_owner?: boolean | null | undefined
   /** A hold that lapses after so long. */
-  readonly lifetime_seconds?: number | undefined
+  readonly lifetime_seconds?: number | null | undefined
   readonly project_id: string
-  readonly owner_type?: string | undefined
-  readonly owner_id?: string | undefined
-  readonly name?: string | undefined
-  readonly tags?: readonly string[] | undefined
-  readonly idempotency?: IdempotencyKey | undefined
+  readonly owner_type?: string | null | undefined
+  readonly owner_id?: string | null | undefined
+  readonly name?: string | null | undefined
+  readonly tags?: readonly string[] | null | undefined
+  readonly idempotency?: IdempotencyKey | null | undefined
 }
 
 /** What became of a request, and whether it is what the same key was answered before. */

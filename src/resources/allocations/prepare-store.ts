@@ -24,7 +24,7 @@ export async function prepare(
   body: AllocationRequest,
 ): Promise<NewAllocations> {
   if (wanted.contiguous) return { ...wanted, prefix_length: await spanLength(db, wanted) }
-  const isPlain = wanted.address === undefined && wanted.prefix_length === undefined
+  const isPlain = !wanted.address && (wanted.prefix_length ?? null) === null
   if (isPlain && (body.mac_address !== undefined || body.interface_id !== undefined)) {
     return { ...wanted, candidates: await generate(db, wanted, body) }
   }
