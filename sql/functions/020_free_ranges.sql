@@ -61,7 +61,8 @@ end $$;
 -- Gives given_first..given_last to the free space of a block, joined with its free neighbours of
 -- the same age and purpose.
 create or replace function give_range(
-  block blocks, given_first inet, given_last inet, since timestamptz, for_purpose text default '')
+  block uuid, given_first inet, given_last inet, since timestamptz, octets smallint[],
+  for_purpose text default '')
 returns void language plpgsql as $$
 declare
   below free_ranges;
@@ -69,17 +70,17 @@ declare
 begin
   -- The run that ends at or behind the given one, and the one before it: two steps in one index.
   select * into above from free_ranges f
-  where f.block_id = block.id and f.last >= given_first order by f.last limit 1;
+  where f.block_id = block and f.last >= given_first order by f.last limit 1;
   if above.first <= given_last then
     raise exception 'The free space of block % already has some of %-%.',
-      block.id, given_first, given_last;
+      block, given_first, given_last;
   end if;
   if above.first - 1 <> given_last or above.free_since is distinct from since
     or above.purpose <> for_purpose then
     above := null;
   end if;
   select * into below from free_ranges f
-  where f.block_id = block.id and f.last < given_first order by f.last desc limit 1;
+  where f.block_id = block and f.last < given_first order by f.last desc limit 1;
   if below.last + 1 <> given_first or below.free_since is distinct from since
     or below.purpose <> for_purpose then
     below := null;
@@ -87,15 +88,15 @@ begin
 
   if above.first is not null then
     if below.first is not null then
-      delete from free_ranges f where f.block_id = block.id and f.last = below.last;
+      delete from free_ranges f where f.block_id = block and f.last = below.last;
     end if;
     update free_ranges f set first = coalesce(below.first, given_first)
-    where f.block_id = block.id and f.last = above.last;
+    where f.block_id = block and f.last = above.last;
   elsif below.first is not null then
-    update free_ranges f set last = given_last where f.block_id = block.id and f.last = below.last;
+    update free_ranges f set last = given_last where f.block_id = block and f.last = below.last;
   else
     insert into free_ranges (block_id, first, last, free_since, purpose, excluded_octets)
-    values (block.id, given_first, given_last, since, for_purpose, block.excluded_octets);
+    values (block, given_first, given_last, since, for_purpose, octets);
   end if;
 end $$;
 

@@ -44,7 +44,7 @@ declare
   more_excluded numeric := 0;
 begin
   if block.excluded_octets is null then
-    perform give_range(block, given_first, given_last, age_of(block, since));
+    perform give_range(block.id, given_first, given_last, age_of(block, since), block.excluded_octets);
     return;
   end if;
   for kept in
@@ -52,7 +52,7 @@ begin
     where k.block_id = block.id and k.last >= given_first and k.first <= given_last order by k.last
   loop
     if kept.first > next then
-      perform give_range(block, next, kept.first - 1, age_of(block, since));
+      perform give_range(block.id, next, kept.first - 1, age_of(block, since), block.excluded_octets);
       more_excluded := more_excluded + count_octets(next, kept.first - 1, block.excluded_octets);
       next := kept.first;
     end if;
@@ -60,7 +60,8 @@ begin
     if kept.purpose is null then
       more_excluded := more_excluded + range_size(next, kept.last);
     else
-      perform give_range(block, next, kept.last, age_of(block, since), kept.purpose);
+      perform give_range(block.id, next, kept.last, age_of(block, since), block.excluded_octets,
+        kept.purpose);
       more_excluded := more_excluded + count_octets(next, kept.last, block.excluded_octets);
     end if;
     if kept.last = given_last then
@@ -70,7 +71,7 @@ begin
     next := kept.last + 1;
   end loop;
   if next is not null then
-    perform give_range(block, next, given_last, age_of(block, since));
+    perform give_range(block.id, next, given_last, age_of(block, since), block.excluded_octets);
     more_excluded := more_excluded + count_octets(next, given_last, block.excluded_octets);
   end if;
   if more_excluded > 0 then
@@ -165,13 +166,13 @@ begin
   loop
     if old.purpose is null then
       for part in select * from unused_parts(block, old.first, old.last) loop
-        perform give_range(block, part.first, part.last, since);
+        perform give_range(block.id, part.first, part.last, since, octets);
         more_excluded := more_excluded - range_size(part.first, part.last)
           + coalesce(count_octets(part.first, part.last, octets), 0);
       end loop;
     else
       for part in select * from cut_range(block, old.first, old.last) loop
-        perform give_range(block, part.first, part.last, part.free_since);
+        perform give_range(block.id, part.first, part.last, part.free_since, octets);
       end loop;
     end if;
   end loop;
@@ -190,7 +191,7 @@ begin
         more_excluded := more_excluded + range_size(part.first, part.last)
           - coalesce(count_octets(part.first, part.last, octets), 0);
       else
-        perform give_range(block, part.first, part.last, part.free_since, old.purpose);
+        perform give_range(block.id, part.first, part.last, part.free_since, octets, old.purpose);
       end if;
     end loop;
   end loop;

@@ -199,6 +199,9 @@ begin
   end loop;
   close runs;
 
+  if used_up.first is null then
+    return taken;
+  end if;
   if block.strategy = 'least_recently_used' then
     delete from free_ranges f
     where f.block_id = block.id and (f.free_since, f.last) <= (used_up.free_since, used_up.last);

@@ -255,6 +255,8 @@ declare
   wish allocation_request;
   has_keys boolean;
   has_networks boolean;
+  blocks_named int;
+  has_owners boolean; -- Who shall have something but once.
   is_plain boolean; -- All of them want any single addresses of a block, and no more.
   -- The blocks, each with what this batch has taken of it or promised.
   subnets uuid[] := '{}'; -- Of the networks that requests name.
@@ -285,6 +287,7 @@ declare
   due_from int[] := '{}';
   plain int[]; -- By whom `ids` are wanted that any single addresses of the block at hand will do for.
   free numeric;
+  size numeric; -- Of what a request takes, in addresses.
   in_reach numeric; -- With what can be given back before its time.
   wanted bigint;
   refused int[] := '{}';
@@ -299,9 +302,9 @@ declare
   lapsed uuid[] := '{}';
   added allocations[];
 begin
-  select count(r.idempotency_key) > 0, count(r.network_id) > 0,
-    bool_and(r.network_id is null and is_any_of_block(r))
-  into has_keys, has_networks, is_plain
+  select count(r.idempotency_key) > 0, count(r.network_id) > 0, bool_or(r.one_per_owner),
+    count(distinct r.block_id), bool_and(r.network_id is null and is_any_of_block(r))
+  into has_keys, has_networks, has_owners, blocks_named, is_plain
   from unnest(requests) r;
   if has_keys then
     todo := claim_keys(requests);
@@ -315,7 +318,7 @@ begin
       where r.request <> all (todo);
     requests := array(select r from unnest(requests) r where r.request = any (todo));
   end if;
-  if not is_plain then
+  if has_owners then
     perform lock_owners(requests);
   end if;
   if has_networks then
@@ -362,6 +365,7 @@ begin
       continue when is_ordinary(block) and is_any_of_block(wish);
       why := null;
       why_detail := null;
+      less_room := null;
       if wish.one_per_owner then
         held := held_by_owner(wish, block.id, null);
         if held.id is not null then
@@ -374,24 +378,29 @@ begin
           why := 'again';
         end if;
       end if;
-      if why is null then
+      if why is null and room <> '{}' then
         less_room := use_quota(room, wish.project_id, block.scope_id, cardinality(wish.ids),
           ipv6_64s_of(wish, block));
         if less_room is null then
           why := 'quota_exceeded';
           why_detail := quota_reached(room, wish.project_id, block.scope_id,
             cardinality(wish.ids), ipv6_64s_of(wish, block));
-        elsif is_ordinary(block) and wish.address = first_of(wish.address)
-          and take_range(block.id, wish.address, wish.address) then
-          addresses := array[wish.address];
-        else
-          select w.addresses, w.refusal, w.detail into addresses, why, why_detail
-          from take_one(block, wish, times[place]) w;
         end if;
       end if;
+      size := 1;
+      if why is not null then
+        null;
+      elsif is_ordinary(block) and wish.address = first_of(wish.address)
+        and take_range(block.id, wish.address, wish.address) then
+        addresses := array[wish.address];
+      else
+        select w.addresses, w.refusal, w.detail into addresses, why, why_detail
+        from take_one(block, wish, times[place]) w;
+        size := (select sum(address_count(a)) from unnest(addresses) a);
+      end if;
       if why is null then
-        room := less_room;
-        used[place] := used[place] + (select sum(address_count(a)) from unnest(addresses) a);
+        room := coalesce(less_room, room);
+        used[place] := used[place] + size;
         taken_by := taken_by || array_fill(wish.request, array[cardinality(wish.ids)]);
         taken_ids := taken_ids || wish.ids;
         taken_from := taken_from || array_fill(block.id, array[cardinality(wish.ids)]);
@@ -573,7 +582,7 @@ begin
       join unnest(added) a on a.id = t.id
     order by position;
   if cardinality(had_by) + cardinality(refused) > 0 or has_networks
-    or cardinality(locked) < cardinality(requests)
+    or cardinality(locked) < blocks_named
   then
     return query
       select h.request, a.id, a.block_id, a.scope_id, a.address, a.started_at, a.expires_at,

@@ -33,7 +33,7 @@ export const lostSpace = ({ cidr }: Block) => new Error(`${cidr} has lost some o
 export async function giveRange(tx: Database, block: Block, range: Range): Promise<void> {
   const { first, last } = ends(block, range)
   await tx.query(sql`
-    select give_range(b, ${first}, ${last}, age_of(b, '-infinity'))
+    select give_range(b.id, ${first}, ${last}, age_of(b, '-infinity'), b.excluded_octets)
     from blocks b where b.id = ${block.id}`)
 }
 
