@@ -34,6 +34,8 @@ import {
   BulkRequest,
   ReleaseRequest,
 } from './resources/allocations/schema.ts'
+import { blockRouteRoutes } from './resources/block-routes/routes.ts'
+import { BlockRoute, BlockRoutePatch, BlockRouteRequest } from './resources/block-routes/schema.ts'
 import { blockRoutes } from './resources/blocks/routes.ts'
 import {
   Block,
@@ -84,6 +86,9 @@ const sharedSchemas = [
   BulkRequest,
   BlockPatch,
   BlockRequest,
+  BlockRoute,
+  BlockRoutePatch,
+  BlockRouteRequest,
   ChangedPolicy,
   ChildrenRequest,
   EffectiveRules,
@@ -202,6 +207,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(addressScopeRoutes, { db })
     await v2.register(networkRoutes, { db })
     await v2.register(blockRoutes, { db })
+    await v2.register(blockRouteRoutes, { db })
     await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })

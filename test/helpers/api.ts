@@ -7,6 +7,7 @@ import type { OpenDatabase } from '../../src/db/database.ts'
 import type { Conflict } from '../../src/errors.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
 import type { Allocation, AllocationRequest } from '../../src/resources/allocations/schema.ts'
+import type { BlockRoute } from '../../src/resources/block-routes/schema.ts'
 import type {
   Block,
   BlockRequest,
@@ -30,6 +31,7 @@ export type Body = Block &
     address_scopes: AddressScope[]
     networks: Network[]
     blocks: Block[]
+    routes: BlockRoute[]
     allocations: Allocation[]
     free_ranges: { first: string; last: string; size: string }[]
     free_prefixes: string[]
@@ -167,6 +169,7 @@ export class Api {
     K extends
       | 'networks'
       | 'blocks'
+      | 'routes'
       | 'allocations'
       | 'free_ranges'
       | 'free_prefixes'

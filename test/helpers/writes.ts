@@ -25,6 +25,11 @@ const newNetwork = async (api: Api) =>
 const newPolicy = async (api: Api) =>
   expectStatus(201, await api.post('/v2/policies', { name: `policy-${made++}` }))
 const newBlock = (api: Api) => api.createBlock(nextCidr())
+const newRoute = async (api: Api) => {
+  const url = `/v2/blocks/${(await newBlock(api)).id}/routes`
+  const payload = { destination: '192.0.2.0/24', gateway: '10.0.0.1' }
+  return `${url}/${expectStatus(201, await api.post(url, payload)).id}`
+}
 /** A project that has limits of its own. */
 const newQuota = async (api: Api) => {
   const url = `/v2/quotas/project-${made++}`
@@ -76,6 +81,17 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     payload: { name: 'changed' },
   }),
   deleteBlock: async api => ({ method: 'DELETE', url: `/v2/blocks/${(await newBlock(api)).id}` }),
+  createBlockRoute: async api => ({
+    method: 'POST',
+    url: `/v2/blocks/${(await newBlock(api)).id}/routes`,
+    payload: { destination: '192.0.2.0/24', gateway: '10.0.0.1' },
+  }),
+  updateBlockRoute: async api => ({
+    method: 'PATCH',
+    url: await newRoute(api),
+    payload: { metric: 10 },
+  }),
+  deleteBlockRoute: async api => ({ method: 'DELETE', url: await newRoute(api) }),
   createNetwork: async () => ({
     method: 'POST',
     url: '/v2/networks',

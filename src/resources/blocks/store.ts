@@ -14,10 +14,25 @@ export const blockColumns = sql`
   description, tags, gateway_ip, dns_nameservers, allocate_network_address,
   own_strategy as strategy, policy_id, priority, generation, created_at, updated_at`
 
+const notFound = (id: string) => new IpamError('block_not_found', `There is no block ${id}.`)
+
 /** @throws {IpamError} `block_not_found` */
 export async function getBlock(db: Database, id: string): Promise<Block> {
   const [block] = await rows(db, Block)`select ${blockColumns} from blocks where id = ${id}`
-  if (!block) throw new IpamError('block_not_found', `There is no block ${id}.`)
+  if (!block) throw notFound(id)
+  return block
+}
+
+/**
+ * Locks the row of a block, without its space: what hangs on it is changed by one transaction at a
+ * time, and it stays where it is.
+ *
+ * @throws {IpamError} `block_not_found`
+ */
+export async function holdBlock(tx: Database, id: string): Promise<Block> {
+  const [block] = await rows(tx, Block)`
+    select ${blockColumns} from blocks where id = ${id} for no key update`
+  if (!block) throw notFound(id)
   return block
 }
 
