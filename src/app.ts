@@ -45,6 +45,13 @@ import {
   FreeRange,
   Utilisation,
 } from './resources/blocks/schema.ts'
+import { dhcpOptionRoutes } from './resources/dhcp-options/routes.ts'
+import {
+  BlockConfiguration,
+  DhcpOption,
+  DhcpOptionRequest,
+  KnownDhcpOption,
+} from './resources/dhcp-options/schema.ts'
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
@@ -82,6 +89,7 @@ const sharedSchemas = [
   AllocationPatch,
   AllocationRequest,
   Block,
+  BlockConfiguration,
   BulkOutcome,
   BulkRequest,
   BlockPatch,
@@ -91,10 +99,13 @@ const sharedSchemas = [
   BlockRouteRequest,
   ChangedPolicy,
   ChildrenRequest,
+  DhcpOption,
+  DhcpOptionRequest,
   EffectiveRules,
   Event,
   Forecast,
   FreeRange,
+  KnownDhcpOption,
   Policy,
   PolicyPatch,
   PolicyRequest,
@@ -208,6 +219,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(networkRoutes, { db })
     await v2.register(blockRoutes, { db })
     await v2.register(blockRouteRoutes, { db })
+    await v2.register(dhcpOptionRoutes, { db })
     await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })

@@ -144,6 +144,8 @@ export const checks: Readonly<Record<string, Sql>> = {
       select id, generation, created_at from quotas
       union all
       select id, generation, created_at from block_routes
+      union all
+      select id, generation, created_at from dhcp_options
     ) o
       left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
     where e.seq is null and ${nothingRemoved}

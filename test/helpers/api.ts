@@ -14,6 +14,7 @@ import type {
   ChildrenRequest,
   Utilisation,
 } from '../../src/resources/blocks/schema.ts'
+import type { BlockConfiguration, DhcpOption } from '../../src/resources/dhcp-options/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
@@ -32,6 +33,8 @@ export type Body = Block &
     networks: Network[]
     blocks: Block[]
     routes: BlockRoute[]
+    dhcp_options: DhcpOption[]
+    options: BlockConfiguration['options']
     allocations: Allocation[]
     free_ranges: { first: string; last: string; size: string }[]
     free_prefixes: string[]
@@ -170,6 +173,7 @@ export class Api {
       | 'networks'
       | 'blocks'
       | 'routes'
+      | 'dhcp_options'
       | 'allocations'
       | 'free_ranges'
       | 'free_prefixes'
