@@ -162,17 +162,15 @@ begin
   ) sums
   where u.block_id = sums.block_id;
 
-  perform lock_project_usage(array_agg(e.project_id), array_agg(e.scope_id))
-  from (select distinct a.project_id, a.scope_id from ended_allocations a) e;
-  update project_usage u
-  set allocations = u.allocations - ended.allocations, ipv6_64s = u.ipv6_64s - ended.ipv6_64s
-  from (
-    select a.project_id, a.scope_id, count(*) as allocations,
-      coalesce(sum(ipv6_64s(a.address)) filter (where a.is_prefix), 0) as ipv6_64s
-    from ended_allocations a
-    group by grouping sets ((a.project_id, a.scope_id), (a.project_id))
-  ) ended
-  where u.project_id = ended.project_id and u.scope_id is not distinct from ended.scope_id;
+  -- There is a row for whoever has something, so that all of them conflict.
+  insert into project_usage as u (project_id, scope_id, allocations, ipv6_64s)
+  select a.project_id, a.scope_id, count(*),
+    coalesce(sum(ipv6_64s(a.address)) filter (where a.is_prefix), 0)
+  from ended_allocations a
+  group by grouping sets ((a.project_id, a.scope_id), (a.project_id))
+  order by a.project_id, a.scope_id nulls first
+  on conflict (project_id, scope_id) do update
+  set allocations = u.allocations - excluded.allocations, ipv6_64s = u.ipv6_64s - excluded.ipv6_64s;
   return null;
 end $$;
 

@@ -223,6 +223,7 @@ create index events_by_owner on events (owner_id, seq) where owner_id is not nul
 drop function if exists give_range(uuid, inet, inet, timestamptz);
 drop function if exists find_prefix(uuid, int);
 drop function if exists joined_ranges(uuid);
+drop function if exists random_free_address(blocks);
 drop function if exists take_addresses(blocks, bigint);
 drop function if exists take_wish(blocks, allocation_request);
 drop function if exists why_not_free(blocks, inet);
