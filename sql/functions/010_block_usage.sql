@@ -19,9 +19,14 @@ begin
   end if;
   if tg_op = 'INSERT' then
     -- A block that is put above others has them as children from the start.
-    insert into block_usage (block_id, total, in_children)
-    values (new.id, address_count(new.cidr), coalesce(
-      (select sum(address_count(b.cidr)) from blocks b where b.parent_id = new.id), 0));
+    -- I4: whoever gets an address here begins behind the end of whoever had it in the block above or
+    -- in one that is gone, also when the clock was set back.
+    insert into block_usage (block_id, total, in_children, changed_at)
+    values (new.id, address_count(new.cidr),
+      coalesce((select sum(address_count(b.cidr)) from blocks b where b.parent_id = new.id), 0),
+      greatest(clock_timestamp(),
+        (select s.latest_at from address_scopes s where s.id = new.scope_id),
+        (select u.changed_at from block_usage u where u.block_id = new.parent_id)));
   elsif tg_op = 'UPDATE' then
     update block_usage set total = address_count(new.cidr) where block_id = new.id;
   end if;
@@ -62,16 +67,20 @@ create or replace trigger project_usage_of_blocks
 after insert or delete or update of project_id, scope_id on blocks
 for each row execute function project_usage_of_blocks();
 
--- A block goes only when nothing is in it.
+-- A block goes only when nothing is in it, and leaves its time behind.
 create or replace function keep_used_blocks() returns trigger language plpgsql as $$
+declare
+  usage block_usage;
 begin
-  if exists (
-    select from block_usage
-    where block_id = old.id and allocated + held + quarantined + in_children > 0
-  ) then
+  select * into usage from block_usage u where u.block_id = old.id;
+  if usage.allocated + usage.held + usage.quarantined + usage.in_children > 0 then
     raise exception using errcode = 'IP409', constraint = 'block_in_use',
       message = 'The block still holds allocations or children.';
   end if;
+  update block_usage u set changed_at = greatest(u.changed_at, usage.changed_at)
+  where u.block_id = old.parent_id;
+  update address_scopes s set latest_at = greatest(s.latest_at, usage.changed_at)
+  where s.id = old.scope_id;
   return old;
 end $$;
 
