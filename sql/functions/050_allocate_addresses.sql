@@ -45,6 +45,7 @@ returns allocations language sql stable as $$
   select a from allocations a join blocks b on b.id = a.block_id
   where a.owner_id = wish.owner_id and a.project_id = wish.project_id
     and a.owner_type is not distinct from wish.owner_type
+    and (a.expires_at is null or a.expires_at > wall_time())
     and (a.block_id = block
       or block is null and b.network_id = wish.network_id and family(a.address) = version)
   order by a.id limit 1
