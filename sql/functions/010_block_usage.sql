@@ -19,8 +19,8 @@ begin
   end if;
   if tg_op = 'INSERT' then
     -- A block that is put above others has them as children from the start.
-    -- I4: whoever gets an address here begins behind the end of whoever had it in the block above or
-    -- in one that is gone, also when the clock was set back.
+    -- I4: whoever gets an address here begins behind the end of whoever had it in the block above
+    -- or in one that is gone, also when the clock was set back.
     insert into block_usage (block_id, total, in_children, changed_at)
     values (new.id, address_count(new.cidr),
       coalesce((select sum(address_count(b.cidr)) from blocks b where b.parent_id = new.id), 0),
