@@ -318,3 +318,30 @@ describe('the configuration of a block', () => {
     expectProblem(await api.get(`/v2/blocks/${nowhere}/configuration`), 'block_not_found')
   })
 })
+
+test('routes and options change beside all else that changes their blocks', async () => {
+  const tops = await Promise.all(
+    Array.from({ length: 4 }, (_, n) => api.createBlock(`10.${10 + n}.0.0/16`, { network_id })),
+  )
+  const round = (n: number) =>
+    tops.flatMap(({ id }, place) => [
+      api.post(`/v2/blocks/${id}/routes`, { destination: `192.0.${n}.0/24`, gateway: '10.0.0.1' }),
+      api.put(`/v2/blocks/${id}/dhcp-options/4/mtu`, { value: 1000 + n }),
+      api.put(`/v2/networks/${network_id}/dhcp-options/4/mtu`, { value: 1000 + n }),
+      api.put('/v2/address-scopes/public/dhcp-options/4/mtu', { value: 1000 + n }),
+      api.patch(`/v2/blocks/${id}`, { name: `${n}`, gateway_ip: null }),
+      api.patch(`/v2/networks/${network_id}`, { name: `${n}` }),
+      ...(place === 0 ? [api.ask({ id })] : []),
+      ...(place === 1 ? [api.post(`/v2/blocks/${id}/children`, { prefix_length: 24 })] : []),
+      ...(place > 1 && n === lastRound ? [api.delete(`/v2/blocks/${id}`)] : []),
+    ])
+  const lastRound = 7
+  for (let n = 0; n <= lastRound; n++) {
+    const statuses = (await Promise.all(round(n))).map(({ status }) => status)
+    // In the last round blocks go, before or after they are changed.
+    const refused = statuses.filter(status => status >= 300)
+    expect(refused.filter(status => n < lastRound || status !== 404)).toEqual([])
+  }
+  const { blocks } = (await api.get(`/v2/blocks?network_id=${network_id}&parent_id=none`)).body
+  expect(blocks).toHaveLength(3) // Two of the four, and the one that each test has.
+})
