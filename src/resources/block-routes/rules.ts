@@ -1,7 +1,7 @@
 import { IpamError } from '../../errors.ts'
-import { canonicalPrefix, readAddress, readPrefix } from '../../fields.ts'
+import { readAddress, readPrefix } from '../../fields.ts'
 import { formatAddress, type IpVersion } from '../../ip/address.ts'
-import { prefixHolds } from '../../ip/prefix.ts'
+import { formatPrefix, prefixHolds } from '../../ip/prefix.ts'
 
 const multicast = {
   4: readPrefix('224.0.0.0/4', ''),
@@ -18,7 +18,7 @@ const nowhere: readonly string[] = ['255.255.255.255', '::']
 export function readDestination(text: string, version: IpVersion): string {
   const destination = readPrefix(text, 'destination')
   if (destination.version !== version) throw otherVersion('destination', version)
-  return canonicalPrefix(text, 'destination')
+  return formatPrefix(destination)
 }
 
 /**

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { type Database, rows } from '../../db/database.ts'
-import { sql } from '../../db/sql.ts'
+import { type Sql, sql } from '../../db/sql.ts'
 import { mergeOptions } from '../../dhcp/configuration.ts'
 import { Id, oneOf } from '../../schema.ts'
 import { routesOf } from '../block-routes/store.ts'
@@ -57,5 +57,5 @@ export async function getConfiguration(db: Database, id: string): Promise<BlockC
   }
 }
 
-const setOn = (place: ReturnType<typeof sql>, condition: ReturnType<typeof sql>) => sql`
+const setOn = (place: Sql, condition: Sql): Sql => sql`
   select depth, ${place}, o.version, o.code, o.value from up join dhcp_options o on ${condition}`
