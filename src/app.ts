@@ -46,6 +46,13 @@ import {
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { floatingIpRoutes } from './resources/floating-ips/routes.ts'
+import {
+  FloatingIp,
+  FloatingIpAssociation,
+  FloatingIpPatch,
+  FloatingIpRequest,
+} from './resources/floating-ips/schema.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
 import {
   Network,
@@ -88,6 +95,10 @@ const sharedSchemas = [
   ChildrenRequest,
   EffectiveRules,
   Event,
+  FloatingIp,
+  FloatingIpAssociation,
+  FloatingIpPatch,
+  FloatingIpRequest,
   Forecast,
   FreeRange,
   Policy,
@@ -206,6 +217,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })
     await v2.register(changesRoutes, { db })
+    await v2.register(floatingIpRoutes, { db })
     await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })

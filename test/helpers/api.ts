@@ -14,6 +14,7 @@ import type {
   Utilisation,
 } from '../../src/resources/blocks/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
+import type { FloatingIp, FloatingIpAssociation } from '../../src/resources/floating-ips/schema.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
 import type { QuarantinedAddress } from '../../src/resources/quarantine/schema.ts'
@@ -25,10 +26,13 @@ export type Body = Block &
   Allocation &
   AddressScope &
   Network &
+  FloatingIp &
   NetworkUtilisation &
   Utilisation & {
     address_scopes: AddressScope[]
     networks: Network[]
+    floating_ips: FloatingIp[]
+    associations: FloatingIpAssociation[]
     blocks: Block[]
     allocations: Allocation[]
     free_ranges: { first: string; last: string; size: string }[]
@@ -166,6 +170,8 @@ export class Api {
   async pages<
     K extends
       | 'networks'
+      | 'floating_ips'
+      | 'associations'
       | 'blocks'
       | 'allocations'
       | 'free_ranges'

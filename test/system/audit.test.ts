@@ -182,7 +182,7 @@ const damages: readonly Damage[] = [
             } limit 1)`,
     named: [place === 'last' ? 'I9 change without its event' : 'I9 events out of order'],
   })),
-  ...(['allocations', 'ipv6_64s', 'blocks'] as const).map(kind => ({
+  ...(['allocations', 'ipv6_64s', 'blocks', 'floating_ips'] as const).map(kind => ({
     what: `more ${kind} are counted for a project`,
     sql: `update project_usage set ${kind} = ${kind} + 1
           where ctid = (select ctid from project_usage limit 1)`,

@@ -116,7 +116,7 @@ export const quotaRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     },
     ({ params: { project_id }, body: { scope_id, ...limits }, headers }, reply) => {
       if (Object.keys(limits).length === 0) {
-        const detail = 'body: name allocations, ipv6_64s or blocks'
+        const detail = 'body: name allocations, ipv6_64s, blocks or floating_ips'
         throw new IpamError('invalid_request', detail, { field: 'body' })
       }
       const target = { ...placeOf(project_id, scope_id), expected: readIfMatch(headers) }
