@@ -53,6 +53,8 @@ import {
   FloatingIpPatch,
   FloatingIpRequest,
 } from './resources/floating-ips/schema.ts'
+import { natMappingRoutes } from './resources/nat-mappings/routes.ts'
+import { NatMapping, NatMappingRequest } from './resources/nat-mappings/schema.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
 import {
   Network,
@@ -106,6 +108,8 @@ const sharedSchemas = [
   PolicyRequest,
   PolicyRules,
   PolicyRulesRequest,
+  NatMapping,
+  NatMappingRequest,
   Network,
   NetworkPatch,
   NetworkRequest,
@@ -218,6 +222,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })
     await v2.register(changesRoutes, { db })
     await v2.register(floatingIpRoutes, { db })
+    await v2.register(natMappingRoutes, { db })
     await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })

@@ -55,6 +55,11 @@ export const errorCatalogue = {
     title: 'Floating IP not found',
     advice: 'List the floating IPs; it may have been released.',
   },
+  nat_mapping_not_found: {
+    status: 404,
+    title: 'NAT mapping not found',
+    advice: 'List the NAT mappings; it goes when one of its allocations ends.',
+  },
   quota_not_found: {
     status: 404,
     title: 'No such limits are set',
@@ -254,6 +259,11 @@ export const errorCatalogue = {
     status: 409,
     title: 'The allocation has another floating IP',
     advice: 'Let that one point elsewhere or at nothing first, or use another allocation.',
+  },
+  nat_mapping_exists: {
+    status: 409,
+    title: 'The two allocations are mapped already',
+    advice: 'Use the mapping that is there.',
   },
   generation_mismatch: {
     status: 409,

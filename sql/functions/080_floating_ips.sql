@@ -56,10 +56,12 @@ begin
   select greatest(wall_time(),
     (select max(u.changed_at) from block_usage u where u.block_id in (
       select a.block_id from allocations a where a.id in (allocation, target))),
-    (select max(greatest(s.started_at + interval '1 microsecond', s.ended_at))
-      from floating_ip_associations s where s.floating_ip_id = wanted),
-    (select max(greatest(s.started_at + interval '1 microsecond', s.ended_at))
-      from floating_ip_associations s where s.private_allocation_id = target),
+    (select greatest(s.started_at + interval '1 microsecond', s.ended_at)
+      from floating_ip_associations s where s.floating_ip_id = wanted
+      order by s.started_at desc limit 1),
+    (select greatest(s.started_at + interval '1 microsecond', s.ended_at)
+      from floating_ip_associations s where s.private_allocation_id = target
+      order by s.started_at desc limit 1),
     (select f.since from floating_ips f where f.id = wanted)) into at;
   -- Both allocations end after it began.
   update block_usage u set changed_at = at

@@ -26,6 +26,14 @@ begin
       where f.id = any (concerned) and f.allocation_id in (select e.id from ended_allocations e);
     end if;
   end if;
+  if exists (select from nat_mappings) then
+    perform end_nat_mappings(array(
+      select m.id from ended_allocations e join nat_mappings m on m.inside_local_id = e.id
+      where m.ended_at is null
+      union
+      select m.id from ended_allocations e join nat_mappings m on m.inside_global_id = e.id
+      where m.ended_at is null), null);
+  end if;
   return null;
 end $$;
 

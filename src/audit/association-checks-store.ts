@@ -59,6 +59,39 @@ export const associationChecks: Readonly<Record<string, Sql>> = {
     where s.started_at < l.started_at or s.ended_at > l.ended_at
       or s.ended_at is null and l.ended_at is not null`,
 
+  'I13 NAT mapping of what has ended': sql`
+    select m.id::text as subject, format('maps %s to %s, which are allocated as %s and %s',
+      m.inside_local_address, m.inside_global_address, l.address, g.address) as detail
+    from nat_mappings m left join allocations l on l.id = m.inside_local_id
+      left join allocations g on g.id = m.inside_global_id
+    where m.ended_at is null and (l.address, g.address)
+      is distinct from (m.inside_local_address, m.inside_global_address)`,
+
+  'I13 NAT mapping twice at one time': sql`
+    select id::text as subject, 'from ' || started_at as detail
+    from (
+      select *, lag(id) over w as earlier, lag(ended_at) over w as before
+      from nat_mappings
+      window w as (
+        partition by inside_local_id, inside_global_id order by started_at, ended_at nulls last)
+    ) sorted
+    where earlier is not null and coalesce(before > started_at, true)`,
+
+  'I13 NAT mapping outside the life of an allocation': sql`
+    select m.id::text as subject, format('from %s until %s, but the allocation %s from %s until %s',
+      m.started_at, m.ended_at, l.address, l.started_at, l.ended_at) as detail
+    from nat_mappings m join (${lives}) l on l.id in (m.inside_local_id, m.inside_global_id)
+    where m.started_at < l.started_at or m.ended_at > l.ended_at`,
+
+  'I13 NAT mapping without its event': sql`
+    select m.id::text as subject, 'no event of its ' || e.change as detail
+    from nat_mappings m,
+      lateral (values ('beginning', 'nat_mapping.created', m.started_at),
+        ('end', 'nat_mapping.deleted', m.ended_at)) e (change, type, at)
+    where e.at > (select coalesce(min(at), 'infinity') from events)
+      and exists (select from event_horizon where removed_through = 0)
+      and not exists (select from events t where t.object_id = m.id and t.type = e.type)`,
+
   // Only of what is younger than the oldest event.
   'I13 newest event tells otherwise': sql`
     select f.id::text as subject, format('points at %s, at event %s (%s) at %s',

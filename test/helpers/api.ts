@@ -15,6 +15,7 @@ import type {
 } from '../../src/resources/blocks/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
 import type { FloatingIp, FloatingIpAssociation } from '../../src/resources/floating-ips/schema.ts'
+import type { NatMapping } from '../../src/resources/nat-mappings/schema.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
 import type { QuarantinedAddress } from '../../src/resources/quarantine/schema.ts'
@@ -27,11 +28,13 @@ export type Body = Block &
   AddressScope &
   Network &
   FloatingIp &
+  NatMapping &
   NetworkUtilisation &
   Utilisation & {
     address_scopes: AddressScope[]
     networks: Network[]
     floating_ips: FloatingIp[]
+    nat_mappings: NatMapping[]
     associations: FloatingIpAssociation[]
     blocks: Block[]
     allocations: Allocation[]
@@ -171,6 +174,7 @@ export class Api {
     K extends
       | 'networks'
       | 'floating_ips'
+      | 'nat_mappings'
       | 'associations'
       | 'blocks'
       | 'allocations'

@@ -41,6 +41,10 @@ const newPrivateAllocation = async (api: Api) => {
   const { id: scope_id } = await newScope(api)
   return api.allocateOne(await api.createBlock(nextCidr(), { scope_id }))
 }
+const newPair = async (api: Api) => ({
+  inside_local_id: (await newPrivateAllocation(api)).id,
+  inside_global_id: (await newAllocation(api)).id,
+})
 const newHold = async (api: Api) =>
   api.allocateOne(await newBlock(api), { owner_id: 'vm', lifetime_seconds: 600 })
 /** An allocation that ended, whose address waits. */
@@ -129,6 +133,15 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     method: 'DELETE',
     url: `/v2/floating-ips/${(await newFloatingIp(api)).id}`,
   }),
+  createNatMapping: async api => ({
+    method: 'POST',
+    url: '/v2/nat-mappings',
+    payload: await newPair(api),
+  }),
+  deleteNatMapping: async api => {
+    const { id } = expectStatus(201, await api.post('/v2/nat-mappings', await newPair(api)))
+    return { method: 'DELETE', url: `/v2/nat-mappings/${id}` }
+  },
   createAllocationsInBulk: async api => {
     const item = { block_id: (await newBlock(api)).id, project_id: 'red' }
     return {

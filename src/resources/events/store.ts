@@ -31,6 +31,8 @@ export const eventTypes = [
   'floating_ip.moved',
   'floating_ip.disassociated',
   'floating_ip.deleted',
+  'nat_mapping.created',
+  'nat_mapping.deleted',
   'quota.updated',
   'quota.deleted',
   'network.threshold_reached',

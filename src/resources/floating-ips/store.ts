@@ -186,12 +186,12 @@ async function refuseUnfit(
 ): Promise<void> {
   const field = 'private_allocation_id'
   const [found] = await rows(tx, TargetRow)`
-    select a.scope_id, a.address::text as address, false as is_ended,
+    select a.scope_id, a.address, false as is_ended,
       coalesce(a.expires_at <= u.changed_at, false) as has_lapsed, a.is_prefix,
       (select f.id from floating_ips f where f.private_allocation_id = a.id) as floating_ip_id
     from allocations a join block_usage u on u.block_id = a.block_id where a.id = ${target}
     union all
-    select scope_id, address::text, true, false, is_prefix, null
+    select scope_id, address, true, false, is_prefix, null
     from allocation_history where id = ${target}`
   if (!found) {
     throw new IpamError('allocation_not_found', `There is no allocation ${target}.`, { field })
