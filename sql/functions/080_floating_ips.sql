@@ -37,13 +37,15 @@ begin
 end $$;
 
 -- For one that is to be taken of a block or a network and to point at an allocation: the blocks of
--- both sides, in their order.
+-- both sides, in their order, and the row of the target, which the event lock of the allocation
+-- would come before.
 create or replace function lock_floating_places(block uuid, network uuid, target uuid)
 returns void language plpgsql as $$
 begin
   perform lock_allocations(array[target], array(
     select b.id from blocks b join block_usage u on u.block_id = b.id
     where (b.id = block or b.network_id = network) and u.in_children = 0));
+  perform from allocations a where a.id = target for key share;
 end $$;
 
 -- When a floating IP begins to point at an allocation (or nowhere), whose blocks are locked: not

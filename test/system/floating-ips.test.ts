@@ -174,6 +174,31 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and one floating IP (
         },
       },
       {
+        weight: 4,
+        what: 'change of a target',
+        may: ['allocation_not_found'],
+        ask: () => send('PATCH', `/v2/allocations/${pick().id}`, { name: 'changed' }),
+      },
+      {
+        weight: 4,
+        what: 'map',
+        may: ['nat_mapping_exists', 'allocation_not_found', 'allocation_ended', 'hold_expired'],
+        ask: async () => {
+          const { body } = await send<FloatingIp>('GET', pathOf(random.pick([id, rival]) ?? id))
+          const inside_global_id = body.allocation_id ?? randomUUID()
+          return send('POST', '/v2/nat-mappings', { inside_local_id: pick().id, inside_global_id })
+        },
+      },
+      {
+        weight: 1,
+        what: 'unmap',
+        may: ['nat_mapping_not_found'],
+        ask: async () => {
+          const { body } = await send<{ nat_mappings: { id: string }[] }>('GET', '/v2/nat-mappings')
+          return send('DELETE', `/v2/nat-mappings/${random.pick(body.nat_mappings)?.id ?? id}`)
+        },
+      },
+      {
         weight: 6,
         what: 'create',
         may: ['floating_ip_exists', 'address_taken', ...unfit],
