@@ -1,4 +1,4 @@
--- I13: what a floating IP points at, and since when. Whoever changes it holds the floating IP
+-- I14: what a floating IP points at, and since when. Whoever changes it holds the floating IP
 -- (`lock_floating_ip`) and the blocks of the allocations on both sides; who ends one of these holds
 -- its block.
 

@@ -1,4 +1,4 @@
--- Both sides of a NAT mapping are current allocations (I13); their addresses are copied.
+-- Both sides of a NAT mapping are current allocations (I14); their addresses are copied.
 create or replace function check_nat_mapping() returns trigger language plpgsql as $$
 begin
   select a.address, a.project_id into new.inside_local_address, new.project_id

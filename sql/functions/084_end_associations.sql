@@ -1,4 +1,4 @@
--- I13: what points at an allocation ends with it. The allocations have ended already (the trigger
+-- I14: what points at an allocation ends with it. The allocations have ended already (the trigger
 -- end_allocations comes before this one), under the locks of their blocks.
 create or replace function end_associations() returns trigger language plpgsql as $$
 declare

@@ -12,7 +12,7 @@ create table floating_ips (
   allocation_id uuid not null unique,
   scope_id uuid not null,
   address inet not null,
-  -- I13: an allocation has one floating IP at most.
+  -- I14: an allocation has one floating IP at most.
   private_allocation_id uuid constraint private_allocation_associated unique,
   private_address inet,
   since timestamptz not null, -- Since when it points there, or nowhere.
@@ -26,7 +26,7 @@ create index floating_ips_by_address on floating_ips (address);
 create index floating_ips_by_private_address on floating_ips (private_address, id)
   where private_address is not null;
 
--- Who was behind which floating IP, and from when to when; without an end who is now. I13: neither
+-- Who was behind which floating IP, and from when to when; without an end who is now. I14: neither
 -- a floating IP nor a private allocation has two at an instant.
 create table floating_ip_associations (
   id uuid primary key,

@@ -11,7 +11,7 @@ create table nat_mappings (
   ended_at timestamptz check (ended_at >= started_at),
   check (inside_local_id <> inside_global_id)
 );
--- I13: a pair is there once.
+-- I14: a pair is there once.
 create unique index nat_mapping_exists on nat_mappings (inside_local_id, inside_global_id)
   where ended_at is null;
 create index nat_mappings_by_global on nat_mappings (inside_global_id) where ended_at is null;

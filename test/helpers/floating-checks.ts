@@ -1,6 +1,6 @@
 import type { Query } from './direct-sql.ts'
 
-// What floating IPs promise (I13), by means of the test's own: the events are replayed in the order
+// What floating IPs promise (I14), by means of the test's own: the events are replayed in the order
 // of the commits, and the history is held against them.
 
 type Data = {

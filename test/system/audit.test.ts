@@ -401,18 +401,18 @@ const damagesOfAssociations: readonly Damage[] = [
   {
     what: 'a floating IP has lost its allocation',
     sql: `delete from allocations where id = (select allocation_id from (${pointing}) f)`,
-    named: ['I13 floating IP without its allocation'],
+    named: ['I14 floating IP without its allocation'],
   },
   {
     what: 'a floating IP points at what has ended',
     sql: `delete from allocations where id = (select private_allocation_id from (${pointing}) f)`,
-    named: ['I13 floating IP points at nothing'],
+    named: ['I14 floating IP points at nothing'],
   },
   {
     what: 'a floating IP forgets what it points at',
     sql: `update floating_ips set private_allocation_id = null, private_address = null
           where id = (select id from (${pointing}) f)`,
-    named: ['I13 floating IP and its history differ', 'I13 newest event tells otherwise'],
+    named: ['I14 floating IP and its history differ', 'I14 newest event tells otherwise'],
   },
   {
     what: 'a floating IP has pointed at two at one time',
@@ -421,19 +421,19 @@ const damagesOfAssociations: readonly Damage[] = [
           select gen_random_uuid(), floating_ip_id, project_id, allocation_id, address,
             gen_random_uuid(), private_address, started_at, started_at + interval '1 second'
           from floating_ip_associations where ended_at is null limit 1`,
-    named: ['I13 two associations at one time'],
+    named: ['I14 two associations at one time'],
   },
   {
     what: 'an association began before its allocation',
     sql: `update floating_ip_associations set started_at = started_at - interval '1 day'
           where ended_at is not null`,
-    named: ['I13 association outside the life of its allocation'],
+    named: ['I14 association outside the life of its allocation'],
   },
   {
     what: 'a NAT mapping joins what has ended',
     sql: `delete from allocations where id = (
             select inside_local_id from nat_mappings where ended_at is null limit 1)`,
-    named: ['I13 NAT mapping of what has ended'],
+    named: ['I14 NAT mapping of what has ended'],
   },
   {
     what: 'a NAT mapping is there twice',
@@ -441,17 +441,17 @@ const damagesOfAssociations: readonly Damage[] = [
           select gen_random_uuid(), project_id, inside_local_id, inside_local_address,
             inside_global_id, inside_global_address, started_at, clock_timestamp()
           from nat_mappings where ended_at is null limit 1`,
-    named: ['I13 NAT mapping twice at one time', 'I13 NAT mapping without its event'],
+    named: ['I14 NAT mapping twice at one time', 'I14 NAT mapping without its event'],
   },
   {
     what: 'a NAT mapping began before its allocations',
     sql: `update nat_mappings set started_at = started_at - interval '1 day'`,
-    named: ['I13 NAT mapping outside the life of an allocation'],
+    named: ['I14 NAT mapping outside the life of an allocation'],
   },
   {
     what: 'a floating IP is gone without an event',
     sql: `delete from floating_ips where id = (select id from (${pointing}) f)`,
-    named: ['I7 counts of projects', 'I13 floating IP and its history differ'],
+    named: ['I7 counts of projects', 'I14 floating IP and its history differ'],
   },
 ]
 

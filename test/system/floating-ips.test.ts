@@ -15,7 +15,7 @@ const seed = Number(process.env.MELANGE_RACE_SEED ?? 13)
 const clients = 50
 const targets = 6
 
-describe.skipIf(inject('postgresUrl') === '')('two servers and one floating IP (I13)', () => {
+describe.skipIf(inject('postgresUrl') === '')('two servers and one floating IP (I14)', () => {
   let database: string
   let servers: ServerProcess[]
   let env: Record<string, string>

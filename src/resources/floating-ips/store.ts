@@ -223,7 +223,7 @@ async function lockFloatingIp(tx: Database, { id, expected }: Target, target: st
 
 /**
  * Changes what is named, also what it points at: a move has no instant without a holder, and none
- * with two (I13).
+ * with two (I14).
  *
  * @throws {IpamError} `floating_ip_not_found`, `precondition_failed`, `allocation_not_found`,
  * `allocation_ended`, `hold_expired`, `private_allocation_unfit`, `private_allocation_associated`
@@ -253,7 +253,7 @@ export function updateFloatingIp(
 }
 
 /**
- * Releases the address of a floating IP, which goes with it (I13).
+ * Releases the address of a floating IP, which goes with it (I14).
  *
  * @throws {IpamError} `floating_ip_not_found`, `precondition_failed`
  */
