@@ -7,12 +7,14 @@ import type { OpenDatabase } from '../../src/db/database.ts'
 import type { Conflict } from '../../src/errors.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
 import type { Allocation, AllocationRequest } from '../../src/resources/allocations/schema.ts'
+import type { BlockRoute } from '../../src/resources/block-routes/schema.ts'
 import type {
   Block,
   BlockRequest,
   ChildrenRequest,
   Utilisation,
 } from '../../src/resources/blocks/schema.ts'
+import type { BlockConfiguration, DhcpOption } from '../../src/resources/dhcp-options/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
 import type { FloatingIp, FloatingIpAssociation } from '../../src/resources/floating-ips/schema.ts'
 import type { NatMapping } from '../../src/resources/nat-mappings/schema.ts'
@@ -37,6 +39,9 @@ export type Body = Block &
     nat_mappings: NatMapping[]
     associations: FloatingIpAssociation[]
     blocks: Block[]
+    routes: BlockRoute[]
+    dhcp_options: DhcpOption[]
+    options: BlockConfiguration['options']
     allocations: Allocation[]
     free_ranges: { first: string; last: string; size: string }[]
     free_prefixes: string[]
@@ -177,6 +182,8 @@ export class Api {
       | 'nat_mappings'
       | 'associations'
       | 'blocks'
+      | 'routes'
+      | 'dhcp_options'
       | 'allocations'
       | 'free_ranges'
       | 'free_prefixes'
