@@ -46,6 +46,21 @@ import {
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
+import { deviceRoutes } from './resources/interfaces/device-routes.ts'
+import { interfaceRoutes } from './resources/interfaces/routes.ts'
+import {
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
+  DeviceInterfacesRequest,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
+} from './resources/interfaces/schema.ts'
 import { macRangeRoutes } from './resources/macs/range-routes.ts'
 import { macRoutes } from './resources/macs/routes.ts'
 import {
@@ -89,6 +104,9 @@ const sharedSchemas = [
   Allocation,
   AllocationPatch,
   AllocationRequest,
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
   Block,
   BulkOutcome,
   BulkRequest,
@@ -96,10 +114,17 @@ const sharedSchemas = [
   BlockRequest,
   ChangedPolicy,
   ChildrenRequest,
+  DeviceInterfacesRequest,
   EffectiveRules,
   Event,
   Forecast,
   FreeRange,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
   Mac,
   MacRange,
   MacRangePatch,
@@ -227,6 +252,9 @@ export async function buildApp(options: AppOptions) {
     await v2.register(metricsRoutes, { metrics })
     await v2.register(macRangeRoutes, { db })
     await v2.register(macRoutes, { db })
+    await v2.register(interfaceRoutes, { db })
+    await v2.register(deviceRoutes, { db })
+    await v2.register(allowedRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
   })
