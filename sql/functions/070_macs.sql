@@ -244,6 +244,26 @@ language sql stable as $$
   order by r.project_id nulls last, r.id limit 64
 $$;
 
+-- Whether a range seems to have a MAC left, without a lock.
+create or replace function seems_free(range uuid, network uuid) returns boolean
+language plpgsql stable as $$
+declare
+  pool uuid := (select p.id from mac_pools p join mac_ranges r on r.id = p.range_id
+    where r.id = range and case r.uniqueness when 'range' then p.id = range
+      else p.network_id = network end);
+  as_of timestamptz := wall_time(); -- A volatile function would be no condition of an index.
+begin
+  return pool is null or exists (select from mac_free_ranges f where f.pool_id = pool)
+    or exists (select from mac_waiting w where w.pool_id = pool and w.reusable_at <= as_of);
+end $$;
+
+-- For whoever takes and releases several MACs in one transaction: one at a time, so that no two
+-- wait for each other's pools. All others hold one pool at most.
+create or replace function lock_many_macs() returns void language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(7809644627822473830); -- Any constant would do.
+end $$;
+
 -- Gives a MAC to somebody: this one, whether it is of a range or not, or one of a range, or (if
 -- neither is named) of any range that serves the project. Answers why not, if not.
 create or replace function take_mac(
@@ -288,8 +308,19 @@ begin
     candidates := array(select mac_ranges_for(project));
   end if;
   foreach candidate in array candidates loop
-    select t.mac, t.pool, t.taken_at, t.refusal into mac, pool, taken_at, refusal
-    from take_from_mac_range(candidate, wanted, network, project, owner) t;
+    if wanted is null and not seems_free(candidate, network) then
+      refusal := 'mac_range_full';
+      continue;
+    end if;
+    begin
+      select t.mac, t.pool, t.taken_at, t.refusal into mac, pool, taken_at, refusal
+      from take_from_mac_range(candidate, wanted, network, project, owner) t;
+      if refusal is not null then
+        raise exception using errcode = 'IP409'; -- Which gives back the lock of the pool.
+      end if;
+    exception when sqlstate 'IP409' then
+      null;
+    end;
     if refusal is null then
       insert into macs (id, mac, range_id, pool_id, network_id, interface_id, project_id,
         owner_type, owner_id, started_at)

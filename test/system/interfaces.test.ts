@@ -15,6 +15,7 @@ const refusals = [
   'network_full',
   'mac_range_full',
   'mac_taken',
+  'mac_forbidden',
   'mac_waits',
   'address_taken',
   'quota_exceeded',

@@ -38,6 +38,9 @@ export function setInterfacesOfDevice(
     const more = wanted.length - present.length
     await lockSpace(tx, { project_id, more, taking, releasing })
 
+    if (remove.length + wanted.length - kept.length > 1) {
+      await tx.query(sql`select lock_many_macs()`)
+    }
     const events: NewEvent[] = remove.length
       ? await removeInterfaces(
           tx,
