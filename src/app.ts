@@ -62,6 +62,31 @@ import {
   FloatingIpPatch,
   FloatingIpRequest,
 } from './resources/floating-ips/schema.ts'
+import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
+import { deviceRoutes } from './resources/interfaces/device-routes.ts'
+import { interfaceRoutes } from './resources/interfaces/routes.ts'
+import {
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
+  DeviceInterfacesRequest,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
+} from './resources/interfaces/schema.ts'
+import { macRangeRoutes } from './resources/macs/range-routes.ts'
+import { macRoutes } from './resources/macs/routes.ts'
+import {
+  Mac,
+  MacRange,
+  MacRangePatch,
+  MacRangeRequest,
+  MacRangeUtilisation,
+  MacRequest,
+} from './resources/macs/schema.ts'
 import { natMappingRoutes } from './resources/nat-mappings/routes.ts'
 import { NatMapping, NatMappingRequest } from './resources/nat-mappings/schema.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
@@ -97,6 +122,9 @@ const sharedSchemas = [
   Allocation,
   AllocationPatch,
   AllocationRequest,
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
   Block,
   BlockConfiguration,
   BulkOutcome,
@@ -110,6 +138,7 @@ const sharedSchemas = [
   ChildrenRequest,
   DhcpOption,
   DhcpOptionRequest,
+  DeviceInterfacesRequest,
   EffectiveRules,
   Event,
   FloatingIp,
@@ -119,6 +148,18 @@ const sharedSchemas = [
   Forecast,
   FreeRange,
   KnownDhcpOption,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
+  Mac,
+  MacRange,
+  MacRangePatch,
+  MacRangeRequest,
+  MacRangeUtilisation,
+  MacRequest,
   Policy,
   PolicyPatch,
   PolicyRequest,
@@ -244,6 +285,11 @@ export async function buildApp(options: AppOptions) {
     await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
+    await v2.register(macRangeRoutes, { db })
+    await v2.register(macRoutes, { db })
+    await v2.register(interfaceRoutes, { db })
+    await v2.register(deviceRoutes, { db })
+    await v2.register(allowedRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
   })

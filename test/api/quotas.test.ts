@@ -48,6 +48,7 @@ describe('the limits of a project', () => {
       ipv6_64s: { ...none, used: '0' },
       blocks: none,
       floating_ips: none,
+      interfaces: none,
       own_generation: null,
       address_scopes: [],
       next_marker: null,
@@ -68,6 +69,7 @@ describe('the limits of a project', () => {
       ipv6_64s: '512',
       blocks: 2,
       floating_ips: null,
+      interfaces: null,
       generation: 1,
       created_at: expect.any(String),
       updated_at: set.created_at,
@@ -79,6 +81,7 @@ describe('the limits of a project', () => {
       ipv6_64s: { limit: '512', limit_from: 'own', used: '256' },
       blocks: { limit: 2, limit_from: 'own', used: 1 },
       floating_ips: { ...unlimited, used: 0 },
+      interfaces: { ...unlimited, used: 0 },
       own_generation: 1,
       address_scopes: [
         {

@@ -38,6 +38,7 @@ export const Quota = closed(
     ipv6_64s: Nullable(LongLimit),
     blocks: Nullable(Limit),
     floating_ips: Nullable(Limit),
+    interfaces: Nullable(Limit),
     generation: Generation,
     created_at: Time,
     updated_at: Time,
@@ -73,6 +74,11 @@ export const QuotaRequest = closed(
         description: `Floating IPs, each of them an allocation as well. ${removes}`,
       }),
     ),
+    interfaces: Type.Optional(
+      Type.Union([Limit, Type.Null()], {
+        description: `Interfaces of the project; they are of no address scope. ${removes}`,
+      }),
+    ),
   },
   { $id: 'QuotaRequest' },
 )
@@ -101,7 +107,8 @@ const counts = {
 }
 
 /** What is in force for a project in all address scopes together, and what it uses. */
-export const QuotaCounts = closed(counts)
+const ofAll = { ...counts, interfaces: counted(Limit, Limit) }
+export const QuotaCounts = closed(ofAll)
 /** The same in one address scope. */
 export const ScopeQuota = closed({ scope_id: Id, ...counts }, { $id: 'ScopeQuota' })
 export type ScopeQuota = Static<typeof ScopeQuota>
@@ -109,7 +116,7 @@ export type ScopeQuota = Static<typeof ScopeQuota>
 export const ProjectQuota = closed(
   {
     project_id: ProjectId,
-    ...counts,
+    ...ofAll,
     ...pageOf('address_scopes', ref(ScopeQuota)).properties,
   },
   { $id: 'ProjectQuota' },
