@@ -1,3 +1,5 @@
+import { configurationErrors } from './configuration-errors.ts'
+import { floatingIpErrors } from './floating-ip-errors.ts'
 import { interfaceErrors } from './interface-errors.ts'
 
 /** Every failure a client can meet: the code is the contract, the text may change. */
@@ -42,17 +44,6 @@ export const errorCatalogue = {
     title: 'Block not found',
     advice: 'List the blocks; it may have been deleted.',
   },
-  block_route_not_found: {
-    status: 404,
-    title: 'The block has no such route',
-    advice: 'List the routes of the block; it may have been deleted.',
-  },
-  dhcp_option_not_found: {
-    status: 404,
-    title: 'The DHCP option is not set there',
-    advice:
-      'List the options that are set there; see the configuration of a block for all that reach it.',
-  },
   allocation_not_found: {
     status: 404,
     title: 'Allocation not found',
@@ -62,16 +53,6 @@ export const errorCatalogue = {
     status: 404,
     title: 'Policy not found',
     advice: 'List the policies; it may have been deleted.',
-  },
-  floating_ip_not_found: {
-    status: 404,
-    title: 'Floating IP not found',
-    advice: 'List the floating IPs; it may have been released.',
-  },
-  nat_mapping_not_found: {
-    status: 404,
-    title: 'NAT mapping not found',
-    advice: 'List the NAT mappings; it goes when one of its allocations ends.',
   },
   quota_not_found: {
     status: 404,
@@ -144,21 +125,6 @@ export const errorCatalogue = {
     status: 409,
     title: 'A block can grow or shrink, but not move',
     advice: 'Use a CIDR that contains the present one or lies inside it.',
-  },
-  block_route_exists: {
-    status: 409,
-    title: 'The block has a route to this destination',
-    advice: 'Change that route, or choose another destination.',
-  },
-  block_route_limit_reached: {
-    status: 409,
-    title: 'The block has as many routes as a block can have',
-    advice: 'Delete routes that are not needed, or join their destinations.',
-  },
-  dhcp_option_limit_reached: {
-    status: 409,
-    title: 'As many DHCP options are set there as there can be',
-    advice: 'Delete options that are not needed.',
   },
   gateway_unusable: {
     status: 409,
@@ -267,31 +233,10 @@ export const errorCatalogue = {
     title: 'The address waits for nobody any more',
     advice: 'Ask for the address by `address`; it may be free still.',
   },
-  floating_ip_exists: {
-    status: 409,
-    title: 'There is a floating IP of this id',
-    advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
-  },
   block_not_public: {
     status: 409,
     title: 'A floating IP is an address of the public address scope',
     advice: 'Take it from a block, or a network, of the scope `public`.',
-  },
-  private_allocation_unfit: {
-    status: 409,
-    title: 'A floating IP cannot point at this allocation',
-    advice:
-      'Use the allocation of a single address of the same IP version, in a private address scope.',
-  },
-  private_allocation_associated: {
-    status: 409,
-    title: 'The allocation has another floating IP',
-    advice: 'Let that one point elsewhere or at nothing first, or use another allocation.',
-  },
-  nat_mapping_exists: {
-    status: 409,
-    title: 'The two allocations are mapped already',
-    advice: 'Use the mapping that is there.',
   },
   generation_mismatch: {
     status: 409,
@@ -344,6 +289,8 @@ export const errorCatalogue = {
     advice:
       'Try again. If this was a change, look first whether it was made: the answer may have been lost after the commit. One that has an `Idempotency-Key` is safe to repeat.',
   },
+  ...configurationErrors,
+  ...floatingIpErrors,
   ...interfaceErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 
