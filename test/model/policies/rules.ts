@@ -59,6 +59,8 @@ const deepLengths = fc.record(
 /** A member that is left out is not there: JSON has no undefined, and the API refuses null. */
 const compact = <T extends object>(value: T): T => JSON.parse(JSON.stringify(value))
 
+const isNothing = (named: object) => Object.values(named).every(word => word === undefined)
+
 export const rulesOf = (addresses: readonly string[]): fc.Arbitrary<Rules> => {
   const words = wordsOf(addresses)
   const exclusions = fc
@@ -71,9 +73,11 @@ export const rulesOf = (addresses: readonly string[]): fc.Arbitrary<Rules> => {
       last_octets: maybe(octets, 2),
     })
     .map(({ words: named, last_octets }) => ({ ...named, last_octets }))
+  // A purpose has to name some.
+  const some = words.map(named => (isNothing(named) ? { first: 1 } : named))
   const kept = fc.uniqueArray(
     fc
-      .record({ purpose: fc.constantFrom(...purposes), words })
+      .record({ purpose: fc.constantFrom(...purposes), words: some })
       .map(({ purpose, words: named }) => ({ purpose, ...named })),
     { maxLength: 2, selector: ({ purpose }) => purpose },
   )
