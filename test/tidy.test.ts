@@ -32,6 +32,7 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'status-routes.ts': ['errors.ts', 'schema.ts', 'db'],
   metrics: ['schema.ts', 'coalescer.ts', 'db'],
+  'melange-v1': ['ip', 'ids.ts', 'errors.ts', 'schema.ts', 'db', 'resources'],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
   'app.ts': [
@@ -44,6 +45,7 @@ const mayImport: Record<string, readonly string[]> = {
     'db',
     'auth',
     'resources',
+    'melange-v1',
     'status-routes.ts',
     'metrics',
   ],
