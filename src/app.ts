@@ -197,8 +197,8 @@ export async function buildApp(options: AppOptions) {
     ...options.tokens,
   })
 
-  await app.register(statusRoutes, { db, version })
   await app.register(versionList)
+  await app.register(statusRoutes, { db, version })
   await app.register(melangeV1, { db, settings: options.melange_v1, authenticate })
   await app.register(async v2 => {
     v2.decorateRequest('caller', '')
