@@ -49,6 +49,16 @@ import {
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { macRangeRoutes } from './resources/macs/range-routes.ts'
+import { macRoutes } from './resources/macs/routes.ts'
+import {
+  Mac,
+  MacRange,
+  MacRangePatch,
+  MacRangeRequest,
+  MacRangeUtilisation,
+  MacRequest,
+} from './resources/macs/schema.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
 import {
   Network,
@@ -93,6 +103,12 @@ const sharedSchemas = [
   Event,
   Forecast,
   FreeRange,
+  Mac,
+  MacRange,
+  MacRangePatch,
+  MacRangeRequest,
+  MacRangeUtilisation,
+  MacRequest,
   Policy,
   PolicyPatch,
   PolicyRequest,
@@ -215,6 +231,8 @@ export async function buildApp(options: AppOptions) {
     await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
+    await v2.register(macRangeRoutes, { db })
+    await v2.register(macRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
   })

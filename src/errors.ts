@@ -1,3 +1,5 @@
+import { interfaceErrors } from './interface-errors.ts'
+
 /** Every failure a client can meet: the code is the contract, the text may change. */
 export const errorCatalogue = {
   invalid_request: {
@@ -280,15 +282,16 @@ export const errorCatalogue = {
     advice:
       'Try again. If this was a change, look first whether it was made: the answer may have been lost after the commit. One that has an `Idempotency-Key` is safe to repeat.',
   },
+  ...interfaceErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 
 export type ErrorCode = keyof typeof errorCatalogue
 
 /** Something that is in the way of a request. */
 export type Conflict = {
-  readonly type: 'block' | 'allocation' | 'quarantine'
+  readonly type: 'block' | 'allocation' | 'quarantine' | 'mac'
   readonly id: string
-  /** The CIDR of a block; the address of an allocation, or of one that ended and waits. */
+  /** The CIDR of a block; the address of an allocation, or of one that ended and waits; a MAC. */
   readonly address: string
 }
 

@@ -1,4 +1,5 @@
 import { type Sql, sql } from '../db/sql.ts'
+import { macChecks } from './mac-checks-store.ts'
 import { countOf, lastOf } from './prefixes-store.ts'
 import { spaceChecks } from './space-checks-store.ts'
 
@@ -38,6 +39,7 @@ const projectCounts = sql`
 
 export const checks: Readonly<Record<string, Sql>> = {
   ...spaceChecks,
+  ...macChecks,
 
   'I4 address held by two at one time': sql`
     select scope_id::text || ' ' || address as subject,
@@ -142,6 +144,8 @@ export const checks: Readonly<Record<string, Sql>> = {
       select id, generation, created_at from policies
       union all
       select id, generation, created_at from quotas
+      union all
+      select id, generation, created_at from mac_ranges
     ) o
       left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
     where e.seq is null and ${nothingRemoved}

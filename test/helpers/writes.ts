@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { type Database, rows } from '../../src/db/database.ts'
 import { Sql } from '../../src/db/sql.ts'
 import { type Api, expectStatus } from './api.ts'
+import { createMacRange } from './macs.ts'
 
 /** A request that changes something, and what has to be there for it to be carried out. */
 export type Write = {
@@ -34,6 +35,13 @@ const newQuota = async (api: Api) => {
 const newAllocation = async (api: Api) => api.allocateOne(await newBlock(api))
 const newHold = async (api: Api) =>
   api.allocateOne(await newBlock(api), { owner_id: 'vm', lifetime_seconds: 600 })
+/** Ranges of tests do not overlap. */
+const nextPrefix = () => `52:54:00:${(made++ % 256).toString(16).padStart(2, '0')}:00:00/32`
+const newMacRange = (api: Api) => createMacRange(api, { prefix: nextPrefix() })
+const newMac = async (api: Api) => {
+  const { id: range_id } = await newMacRange(api)
+  return expectStatus(201, await api.post('/v2/macs', { range_id, project_id: 'red' }))
+}
 /** An allocation that ended, whose address waits. */
 const newWaiting = async (api: Api) => {
   const policy = await api.createPolicy(`wait-${made++}`, { quarantine_seconds: 600 })
@@ -90,6 +98,26 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     method: 'DELETE',
     url: `/v2/networks/${(await newNetwork(api)).id}`,
   }),
+  createMacRange: async () => ({
+    method: 'POST',
+    url: '/v2/mac-ranges',
+    payload: { prefix: nextPrefix() },
+  }),
+  updateMacRange: async api => ({
+    method: 'PATCH',
+    url: `/v2/mac-ranges/${(await newMacRange(api)).id}`,
+    payload: { strategy: 'random' },
+  }),
+  deleteMacRange: async api => ({
+    method: 'DELETE',
+    url: `/v2/mac-ranges/${(await newMacRange(api)).id}`,
+  }),
+  createMac: async api => ({
+    method: 'POST',
+    url: '/v2/macs',
+    payload: { range_id: (await newMacRange(api)).id, project_id: 'red' },
+  }),
+  releaseMac: async api => ({ method: 'DELETE', url: `/v2/macs/${(await newMac(api)).id}` }),
   updateQuota: async api => ({ method: 'PUT', url: await newQuota(api), payload: { blocks: 1 } }),
   deleteQuota: async api => ({ method: 'DELETE', url: await newQuota(api) }),
   createPolicy: async () => ({
