@@ -1,8 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Database, retryTransaction } from '../db/database.ts'
 import { errorCatalogue, IpamError } from '../errors.ts'
+import { addressRoutes } from './addresses.ts'
 import { blockRoutes } from './blocks.ts'
 import { Fault, type FaultStatus, noSuchPath } from './fault.ts'
+import { interfaceRoutes } from './interfaces.ts'
+import { macRangeRoutes } from './mac-ranges.ts'
 import { askedFormat, askedVersion, type Format } from './negotiate.ts'
 import { policyRoutes } from './policies.ts'
 import { readBody } from './request-body.ts'
@@ -11,7 +14,13 @@ import type { Settings } from './settings.ts'
 import type { Data } from './values.ts'
 import { writeXml, writeXmlFault, writeXmlPage, xmlExtensions } from './xml-write.ts'
 
-const findRoute = createRouter([...blockRoutes, ...policyRoutes])
+const findRoute = createRouter([
+  ...addressRoutes,
+  ...blockRoutes,
+  ...policyRoutes,
+  ...interfaceRoutes,
+  ...macRangeRoutes,
+])
 
 export type MelangeV1Options = {
   readonly db: Database
