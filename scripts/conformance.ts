@@ -77,6 +77,10 @@ async function replay(name: string, more: readonly string[]): Promise<number> {
   } finally {
     server.kill()
     await ended(server)
+    const audit = [join(root, 'dist/main.js'), '-c', join(folder, 'melange.json'), 'audit']
+    const env = { PATH: process.env.PATH, MELANGE_DATA_DIR: join(folder, 'data') }
+    const code = await ended(spawn(process.execPath, audit, { env, stdio: 'inherit' }))
+    if (code !== 0) process.exitCode = 1
     rmSync(folder, { recursive: true })
   }
 }
@@ -88,4 +92,4 @@ for (const name of isNamed ? [only] : Object.keys(corpora)) {
   const code = await replay(name, isNamed ? rest : process.argv.slice(2))
   if (code === 1) failures += 1
 }
-process.exitCode = failures > 0 ? 1 : 0
+if (failures > 0) process.exitCode = 1

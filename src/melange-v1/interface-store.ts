@@ -84,13 +84,20 @@ export async function insertInterface(tx: Database, wanted: NewInterface): Promi
     values (${id}, ${vif_id}, ${tenant_id}, ${device_id})`)
 }
 
+/** All ranges are used up. */
+export class NoMoreMacs extends Fault {
+  constructor() {
+    super(422, 'No more mac Addresses')
+  }
+}
+
 const Some = Type.Object({ some: Type.Boolean() })
 
 /**
  * Takes the MAC of an interface that is to be: the one that is asked for, or else one of a range, if
  * there are any ranges. Null if it has none.
  *
- * @throws {Fault} 422 when all ranges are used up
+ * @throws {NoMoreMacs}
  * @throws {IpamError} `mac_taken` and what else taking a MAC may end in
  */
 export async function giveMac(
@@ -112,7 +119,7 @@ export async function giveMac(
   } catch (error) {
     const isFull =
       error instanceof IpamError && /^(mac_range_full|no_mac_range|mac_needs)/.test(error.code)
-    throw isFull ? new Fault(422, 'No more mac Addresses') : error
+    throw isFull ? new NoMoreMacs() : error
   }
 }
 

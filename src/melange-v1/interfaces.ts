@@ -13,6 +13,7 @@ import {
   getInterfaceRow,
   type InterfaceRow,
   listOfDevice,
+  NoMoreMacs,
 } from './interface-store.ts'
 import { readFields, readModel } from './request-body.ts'
 import { type Answer, type Call, resource, route } from './route-table.ts'
@@ -99,11 +100,16 @@ const readInterface = (fields: Fields, given: { vif: string; device_id: string |
 type Described = ReturnType<typeof readInterface>
 
 /**
- * Makes an interface with its MAC and the addresses of its network, or nothing of it.
+ * Makes an interface with its MAC and the addresses of its network, or nothing of it. Where there are
+ * no more MACs it is made without any, as in the original, and the refusal is returned.
  *
  * @throws {Fault} 400, 404, 422
  */
-async function configure(call: Call, said: Described, fields: Fields): Promise<InterfaceRow> {
+async function configure(
+  call: Call,
+  said: Described,
+  fields: Fields,
+): Promise<InterfaceRow | NoMoreMacs> {
   const { db, settings } = call
   const network = readNetworkOf(fields)
   const blocks = network ? await obtainBlocks(call, network.place) : []
@@ -111,7 +117,9 @@ async function configure(call: Call, said: Described, fields: Fields): Promise<I
     db,
     blocks.map(({ id }) => id),
   )
-  const { taker, save } = await createInterface(db, said)
+  const made = await createInterface(db, said)
+  if ('refusal' in made) return made.refusal
+  const { taker, save } = made
   if (network) {
     const { addresses } = network
     await allocateOfNetwork({ db, settings }, { blocks, taker, addresses })
@@ -148,6 +156,7 @@ const interfaces = [
         const fields = readModel(call, 'interface')
         const said = readInterface(fields, { vif: 'id', device_id: null })
         const row = await configure(call, said, fields)
+        if (row instanceof NoMoreMacs) return { status: row.status, fault: row }
         return { status: 201, root: 'interface', data: await show(call, row) }
       },
       async show(call) {
@@ -279,7 +288,9 @@ const instances = [
     for (const one of wanted) {
       const of = readFields(one, 'interface')
       const given = { vif: 'virtual_interface_id', device_id: call.params.device_id ?? '' }
-      made.push(await configure(call, { ...readInterface(of, given), tenant_id }, of))
+      const row = await configure(call, { ...readInterface(of, given), tenant_id }, of)
+      if (row instanceof NoMoreMacs) throw row
+      made.push(row)
     }
     return showAll(call, made)
   }),
@@ -295,6 +306,7 @@ const instances = [
       const fields = readModel(call, 'interface')
       const given = { vif: 'virtual_interface_id', device_id: call.params.device_id ?? '' }
       const row = await configure(call, readInterface(fields, given), fields)
+      if (row instanceof NoMoreMacs) return { status: row.status, fault: row }
       return { status: 200, root: 'interface', data: await show(call, row) }
     },
     async show(call) {

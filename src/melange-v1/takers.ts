@@ -9,6 +9,7 @@ import {
   findNameless,
   giveMac,
   insertInterface,
+  NoMoreMacs,
   removeInterface,
   tellMac,
 } from './interface-store.ts'
@@ -63,11 +64,21 @@ export async function obtainInterface({ db }: Pick<Call, 'db'>, said: Described)
   const found =
     vif_id === null ? await findNameless(db, tenant_id) : await findByName(db, vif_id, tenant_id)
   if (found) return { taker: found, save: async () => undefined }
-  return createInterface(db, said)
+  const made = await createInterface(db, said)
+  if ('refusal' in made) throw made.refusal
+  return made
 }
 
-/** A new interface with its MAC. @throws {Fault} 400, 422 */
-export async function createInterface(db: Database, said: Described): Promise<Plug> {
+/**
+ * A new interface with its MAC. Where there are no more MACs it is put there without one, which is
+ * refused all the same: the caller says whether it stays.
+ *
+ * @throws {Fault} 400
+ */
+export async function createInterface(
+  db: Database,
+  said: Described,
+): Promise<Plug | { readonly refusal: NoMoreMacs }> {
   const { vif_id, tenant_id, device_id } = said
   const errors = new FieldErrors()
   if (tenant_id === '') errors.add('tenant_id', 'tenant_id should be present')
@@ -76,7 +87,14 @@ export async function createInterface(db: Database, said: Described): Promise<Pl
   }
   errors.throwIfAny()
   const id = newId()
-  const mac = await giveMac(db, { id, tenant_id }, said.mac)
+  let mac: Awaited<ReturnType<typeof giveMac>>
+  try {
+    mac = await giveMac(db, { id, tenant_id }, said.mac)
+  } catch (error) {
+    if (!(error instanceof NoMoreMacs)) throw error
+    await insertInterface(db, { id, vif_id, tenant_id, device_id })
+    return { refusal: error }
+  }
   return {
     taker: { id, vif_id, tenant_id, mac: mac && formatMac(parseMac(mac.address) ?? 0n) },
     async save() {
