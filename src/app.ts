@@ -37,6 +37,8 @@ import {
   BulkRequest,
   ReleaseRequest,
 } from './resources/allocations/schema.ts'
+import { blockRouteRoutes } from './resources/block-routes/routes.ts'
+import { BlockRoute, BlockRoutePatch, BlockRouteRequest } from './resources/block-routes/schema.ts'
 import { blockRoutes } from './resources/blocks/routes.ts'
 import {
   Block,
@@ -46,6 +48,13 @@ import {
   FreeRange,
   Utilisation,
 } from './resources/blocks/schema.ts'
+import { dhcpOptionRoutes } from './resources/dhcp-options/routes.ts'
+import {
+  BlockConfiguration,
+  DhcpOption,
+  DhcpOptionRequest,
+  KnownDhcpOption,
+} from './resources/dhcp-options/schema.ts'
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
@@ -93,12 +102,18 @@ const sharedSchemas = [
   AllocationPatch,
   AllocationRequest,
   Block,
+  BlockConfiguration,
   BulkOutcome,
   BulkRequest,
   BlockPatch,
   BlockRequest,
+  BlockRoute,
+  BlockRoutePatch,
+  BlockRouteRequest,
   ChangedPolicy,
   ChildrenRequest,
+  DhcpOption,
+  DhcpOptionRequest,
   EffectiveRules,
   Event,
   Forecast,
@@ -109,6 +124,7 @@ const sharedSchemas = [
   MacRangeRequest,
   MacRangeUtilisation,
   MacRequest,
+  KnownDhcpOption,
   Policy,
   PolicyPatch,
   PolicyRequest,
@@ -224,6 +240,8 @@ export async function buildApp(options: AppOptions) {
     await v2.register(addressScopeRoutes, { db })
     await v2.register(networkRoutes, { db })
     await v2.register(blockRoutes, { db })
+    await v2.register(blockRouteRoutes, { db })
+    await v2.register(dhcpOptionRoutes, { db })
     await v2.register(policyRoutes, { db })
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })

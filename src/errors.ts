@@ -42,6 +42,17 @@ export const errorCatalogue = {
     title: 'Block not found',
     advice: 'List the blocks; it may have been deleted.',
   },
+  block_route_not_found: {
+    status: 404,
+    title: 'The block has no such route',
+    advice: 'List the routes of the block; it may have been deleted.',
+  },
+  dhcp_option_not_found: {
+    status: 404,
+    title: 'The DHCP option is not set there',
+    advice:
+      'List the options that are set there; see the configuration of a block for all that reach it.',
+  },
   allocation_not_found: {
     status: 404,
     title: 'Allocation not found',
@@ -123,6 +134,21 @@ export const errorCatalogue = {
     status: 409,
     title: 'A block can grow or shrink, but not move',
     advice: 'Use a CIDR that contains the present one or lies inside it.',
+  },
+  block_route_exists: {
+    status: 409,
+    title: 'The block has a route to this destination',
+    advice: 'Change that route, or choose another destination.',
+  },
+  block_route_limit_reached: {
+    status: 409,
+    title: 'The block has as many routes as a block can have',
+    advice: 'Delete routes that are not needed, or join their destinations.',
+  },
+  dhcp_option_limit_reached: {
+    status: 409,
+    title: 'As many DHCP options are set there as there can be',
+    advice: 'Delete options that are not needed.',
   },
   gateway_unusable: {
     status: 409,

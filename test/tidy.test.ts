@@ -11,6 +11,7 @@ const mayImport: Record<string, readonly string[]> = {
   'errors.ts': ['interface-errors.ts'],
   'schema.ts': ['errors.ts'],
   'fields.ts': ['errors.ts', 'ip'],
+  dhcp: ['ip', 'errors.ts', 'fields.ts'],
   'coalescer.ts': ['errors.ts'],
   'etags.ts': ['errors.ts'],
   db: ['errors.ts'],
@@ -20,6 +21,7 @@ const mayImport: Record<string, readonly string[]> = {
   'idempotency.ts': ['errors.ts', 'db', 'idempotency-store.ts'],
   resources: [
     'ip',
+    'dhcp',
     'generators',
     'ids.ts',
     'errors.ts',

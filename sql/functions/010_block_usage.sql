@@ -19,9 +19,14 @@ begin
   end if;
   if tg_op = 'INSERT' then
     -- A block that is put above others has them as children from the start.
-    insert into block_usage (block_id, total, in_children)
-    values (new.id, address_count(new.cidr), coalesce(
-      (select sum(address_count(b.cidr)) from blocks b where b.parent_id = new.id), 0));
+    -- I4: whoever gets an address here begins behind the end of whoever had it in the block above
+    -- or in one that is gone, also when the clock was set back.
+    insert into block_usage (block_id, total, in_children, changed_at)
+    values (new.id, address_count(new.cidr),
+      coalesce((select sum(address_count(b.cidr)) from blocks b where b.parent_id = new.id), 0),
+      greatest(clock_timestamp(),
+        (select s.latest_at from address_scopes s where s.id = new.scope_id),
+        (select u.changed_at from block_usage u where u.block_id = new.parent_id)));
   elsif tg_op = 'UPDATE' then
     update block_usage set total = address_count(new.cidr) where block_id = new.id;
   end if;
@@ -62,16 +67,20 @@ create or replace trigger project_usage_of_blocks
 after insert or delete or update of project_id, scope_id on blocks
 for each row execute function project_usage_of_blocks();
 
--- A block goes only when nothing is in it.
+-- A block goes only when nothing is in it, and leaves its time behind.
 create or replace function keep_used_blocks() returns trigger language plpgsql as $$
+declare
+  usage block_usage;
 begin
-  if exists (
-    select from block_usage
-    where block_id = old.id and allocated + held + quarantined + in_children > 0
-  ) then
+  select * into usage from block_usage u where u.block_id = old.id;
+  if usage.allocated + usage.held + usage.quarantined + usage.in_children > 0 then
     raise exception using errcode = 'IP409', constraint = 'block_in_use',
       message = 'The block still holds allocations or children.';
   end if;
+  update block_usage u set changed_at = greatest(u.changed_at, usage.changed_at)
+  where u.block_id = old.parent_id;
+  update address_scopes s set latest_at = greatest(s.latest_at, usage.changed_at)
+  where s.id = old.scope_id;
   return old;
 end $$;
 
@@ -162,17 +171,15 @@ begin
   ) sums
   where u.block_id = sums.block_id;
 
-  perform lock_project_usage(array_agg(e.project_id), array_agg(e.scope_id))
-  from (select distinct a.project_id, a.scope_id from ended_allocations a) e;
-  update project_usage u
-  set allocations = u.allocations - ended.allocations, ipv6_64s = u.ipv6_64s - ended.ipv6_64s
-  from (
-    select a.project_id, a.scope_id, count(*) as allocations,
-      coalesce(sum(ipv6_64s(a.address)) filter (where a.is_prefix), 0) as ipv6_64s
-    from ended_allocations a
-    group by grouping sets ((a.project_id, a.scope_id), (a.project_id))
-  ) ended
-  where u.project_id = ended.project_id and u.scope_id is not distinct from ended.scope_id;
+  -- There is a row for whoever has something, so that all of them conflict.
+  insert into project_usage as u (project_id, scope_id, allocations, ipv6_64s)
+  select a.project_id, a.scope_id, count(*),
+    coalesce(sum(ipv6_64s(a.address)) filter (where a.is_prefix), 0)
+  from ended_allocations a
+  group by grouping sets ((a.project_id, a.scope_id), (a.project_id))
+  order by a.project_id, a.scope_id nulls first
+  on conflict (project_id, scope_id) do update
+  set allocations = u.allocations - excluded.allocations, ipv6_64s = u.ipv6_64s - excluded.ipv6_64s;
   return null;
 end $$;
 

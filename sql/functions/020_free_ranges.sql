@@ -65,35 +65,38 @@ create or replace function give_range(
   for_purpose text default '')
 returns void language plpgsql as $$
 declare
-  below free_ranges;
-  above free_ranges;
+  above_first inet;
+  above_last inet;
+  below_first inet;
+  below_last inet;
+  is_alike boolean; -- Of the same age, for the same purpose.
 begin
   -- The run that ends at or behind the given one, and the one before it: two steps in one index.
-  select * into above from free_ranges f
-  where f.block_id = block and f.last >= given_first order by f.last limit 1;
-  if above.first <= given_last then
+  select f.first, f.last, f.free_since is not distinct from since and f.purpose = for_purpose
+  into above_first, above_last, is_alike
+  from free_ranges f where f.block_id = block and f.last >= given_first order by f.last limit 1;
+  if above_first <= given_last then
     raise exception 'The free space of block % already has some of %-%.',
       block, given_first, given_last;
   end if;
-  if above.first - 1 <> given_last or above.free_since is distinct from since
-    or above.purpose <> for_purpose then
-    above := null;
+  if not is_alike or above_first - 1 <> given_last then
+    above_first := null;
   end if;
-  select * into below from free_ranges f
-  where f.block_id = block and f.last < given_first order by f.last desc limit 1;
-  if below.last + 1 <> given_first or below.free_since is distinct from since
-    or below.purpose <> for_purpose then
-    below := null;
+  select f.first, f.last, f.free_since is not distinct from since and f.purpose = for_purpose
+  into below_first, below_last, is_alike
+  from free_ranges f where f.block_id = block and f.last < given_first order by f.last desc limit 1;
+  if not is_alike or below_last + 1 <> given_first then
+    below_first := null;
   end if;
 
-  if above.first is not null then
-    if below.first is not null then
-      delete from free_ranges f where f.block_id = block and f.last = below.last;
+  if above_first is not null then
+    if below_first is not null then
+      delete from free_ranges f where f.block_id = block and f.last = below_last;
     end if;
-    update free_ranges f set first = coalesce(below.first, given_first)
-    where f.block_id = block and f.last = above.last;
-  elsif below.first is not null then
-    update free_ranges f set last = given_last where f.block_id = block and f.last = below.last;
+    update free_ranges f set first = coalesce(below_first, given_first)
+    where f.block_id = block and f.last = above_last;
+  elsif below_first is not null then
+    update free_ranges f set last = given_last where f.block_id = block and f.last = below_last;
   else
     insert into free_ranges (block_id, first, last, free_since, purpose, excluded_octets)
     values (block, given_first, given_last, since, for_purpose, octets);

@@ -44,7 +44,7 @@ declare
   more_excluded numeric := 0;
 begin
   if block.excluded_octets is null then
-    perform give_range(block.id, given_first, given_last, age_of(block, since), block.excluded_octets);
+    perform give_range(block.id, given_first, given_last, age_of(block, since), null);
     return;
   end if;
   for kept in
@@ -52,7 +52,8 @@ begin
     where k.block_id = block.id and k.last >= given_first and k.first <= given_last order by k.last
   loop
     if kept.first > next then
-      perform give_range(block.id, next, kept.first - 1, age_of(block, since), block.excluded_octets);
+      perform give_range(block.id, next, kept.first - 1, age_of(block, since),
+        block.excluded_octets);
       more_excluded := more_excluded + count_octets(next, kept.first - 1, block.excluded_octets);
       next := kept.first;
     end if;

@@ -50,8 +50,8 @@ language sql stable as $$
     '}')::json
 $$;
 
--- The event of each allocation that began, and of each that ended, which is answered too. The plans of
--- PL/pgSQL are kept.
+-- The event of each allocation that began, and of each that ended; the documents of the latter are
+-- the answer. The plans of PL/pgSQL are kept.
 create or replace function append_started(started allocations[]) returns void
 language plpgsql as $$
 begin
@@ -61,8 +61,7 @@ begin
   from unnest(started) a;
 end $$;
 
-drop function if exists append_ended(uuid[]); -- Which returned nothing.
-create function append_ended(ids uuid[]) returns table (id uuid, document json)
+create or replace function append_ended(ids uuid[]) returns table (id uuid, document json)
 language plpgsql as $$
 begin
   return query

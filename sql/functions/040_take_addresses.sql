@@ -30,16 +30,16 @@ language sql volatile as $$
 $$;
 
 -- A random free address of a block: where a random one is not free, one of the run behind it.
-create or replace function random_free_address(block blocks) returns inet
+create or replace function random_free_address(block uuid, cidr cidr) returns inet
 language plpgsql as $$
 declare
-  wanted inet := random_address(block.cidr);
+  wanted inet := random_address(cidr);
   run free_ranges;
 begin
-  select * into run from free_ranges f where f.block_id = block.id and f.last >= wanted
+  select * into run from free_ranges f where f.block_id = block and f.last >= wanted
   order by f.last limit 1;
   if run.first is null then
-    select * into run from free_ranges f where f.block_id = block.id order by f.last limit 1;
+    select * into run from free_ranges f where f.block_id = block order by f.last limit 1;
   end if;
   return random_address_of(run, wanted);
 end $$;
@@ -160,9 +160,8 @@ begin
   end if;
   if block.strategy = 'random' then
     for n in 1..wanted loop
-      start := random_free_address(block);
-      exit when start is null;
-      perform take_range(block.id, start, start);
+      start := random_free_address(block.id, block.cidr);
+      exit when start is null or not take_range(block.id, start, start);
       taken := taken || start;
     end loop;
     return taken;

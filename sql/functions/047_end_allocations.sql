@@ -86,8 +86,7 @@ end $$;
 
 -- Gives single addresses of a pool back before their time: as many as are missing, or none if there
 -- are fewer. Answers whether they are there now.
-drop function if exists reuse_quarantine(blocks, text, bigint, timestamptz);
-create function reuse_quarantine(
+create or replace function reuse_quarantine(
   block blocks, from_pool text, missing bigint, at timestamptz)
 returns boolean language plpgsql as $$
 declare

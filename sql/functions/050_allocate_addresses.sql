@@ -45,6 +45,7 @@ returns allocations language sql stable as $$
   select a from allocations a join blocks b on b.id = a.block_id
   where a.owner_id = wish.owner_id and a.project_id = wish.project_id
     and a.owner_type is not distinct from wish.owner_type
+    and (a.expires_at is null or a.expires_at > wall_time())
     and (a.block_id = block
       or block is null and b.network_id = wish.network_id and family(a.address) = version)
   order by a.id limit 1
@@ -285,7 +286,7 @@ declare
   due_by int[] := '{}'; -- What is promised, but not yet taken.
   due_ids uuid[] := '{}';
   due_from int[] := '{}';
-  plain int[]; -- By whom `ids` are wanted that any single addresses of the block at hand will do for.
+  plain int[]; -- By whom the `ids` are wanted that any addresses of the block at hand will do for.
   free numeric;
   size numeric; -- Of what a request takes, in addresses.
   in_reach numeric; -- With what can be given back before its time.
@@ -387,16 +388,16 @@ begin
             cardinality(wish.ids), ipv6_64s_of(wish, block));
         end if;
       end if;
-      size := 1;
-      if why is not null then
-        null;
-      elsif is_ordinary(block) and wish.address = first_of(wish.address)
-        and take_range(block.id, wish.address, wish.address) then
-        addresses := array[wish.address];
-      else
-        select w.addresses, w.refusal, w.detail into addresses, why, why_detail
-        from take_one(block, wish, times[place]) w;
-        size := (select sum(address_count(a)) from unnest(addresses) a);
+      if why is null then
+        if is_ordinary(block) and wish.address = first_of(wish.address)
+          and take_range(block.id, wish.address, wish.address) then
+          addresses := array[wish.address];
+          size := 1;
+        else
+          select w.addresses, w.refusal, w.detail into addresses, why, why_detail
+          from take_one(block, wish, times[place]) w;
+          size := (select sum(address_count(a)) from unnest(addresses) a);
+        end if;
       end if;
       if why is null then
         room := coalesce(less_room, room);
@@ -557,7 +558,8 @@ begin
       insert into allocations (id, scope_id, block_id, address, project_id, owner_type, owner_id,
         name, tags, started_at, expires_at)
       select t.id, b.scope_id, b.id, t.address, r.project_id, r.owner_type, r.owner_id,
-        coalesce(r.name, ''), coalesce(r.tags, '{}'), u.changed_at, u.changed_at + make_interval(secs => r.lifetime_seconds)
+        coalesce(r.name, ''), coalesce(r.tags, '{}'), u.changed_at,
+        u.changed_at + make_interval(secs => r.lifetime_seconds)
       from unnest(taken_by, taken_ids, taken_from, taken) t (request, id, block_id, address)
         join unnest(requests) r on r.request = t.request
         join blocks b on b.id = t.block_id

@@ -162,6 +162,9 @@ create index quarantine_by_block on quarantine (block_id, quarantined_until);
 create index quarantine_by_time on quarantine (quarantined_until);
 create index quarantine_by_end on quarantine (block_id, ended_at, allocation_id);
 
+-- The latest time of a block that is gone: what follows it in its place must not begin before.
+alter table address_scopes add latest_at timestamptz;
+
 -- One check in place of six: each is read anew by every statement that changes the counts.
 alter table block_usage
   drop constraint block_usage_allocated_check,
@@ -223,6 +226,7 @@ create index events_by_owner on events (owner_id, seq) where owner_id is not nul
 drop function if exists give_range(uuid, inet, inet, timestamptz);
 drop function if exists find_prefix(uuid, int);
 drop function if exists joined_ranges(uuid);
+drop function if exists random_free_address(blocks);
 drop function if exists take_addresses(blocks, bigint);
 drop function if exists take_wish(blocks, allocation_request);
 drop function if exists why_not_free(blocks, inet);

@@ -71,6 +71,11 @@ export const checks: Readonly<Record<string, Sql>> = {
     where e.type like 'allocation.%' and h.id is null
     group by e.object_id`,
 
+  'route of another IP version than its block': sql`
+    select r.id::text as subject, r.destination || ' by ' || r.gateway || ' in ' || b.cidr as detail
+    from block_routes r join blocks b on b.id = r.block_id
+    where family(r.destination) <> family(b.cidr) or family(r.gateway) <> family(b.cidr)`,
+
   'I4 quarantine ends before it begins': sql`
     select id::text as subject, 'from ' || ended_at || ' until ' || quarantined_until as detail
     from allocation_history where quarantined_until < ended_at`,
@@ -146,6 +151,10 @@ export const checks: Readonly<Record<string, Sql>> = {
       select id, generation, created_at from quotas
       union all
       select id, generation, created_at from mac_ranges
+      union all
+      select id, generation, created_at from block_routes
+      union all
+      select id, generation, created_at from dhcp_options
     ) o
       left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
     where e.seq is null and ${nothingRemoved}

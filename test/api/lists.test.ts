@@ -160,7 +160,7 @@ describe('free space', () => {
     for (const address of taken) await api.allocate(block, { address })
     const path = `/v2/blocks/${block.id}/free-ranges?limit=4`
     const still = (await api.pages('free_ranges', path)).flat()
-    expect(still[0]).toEqual({ first: '10.0.0.1', last: '10.0.0.4', size: '4' })
+    expect(still[0]).toEqual({ first: '10.0.0.1', last: '10.0.0.4', size: '4', purpose: null })
     expect(still.map(({ size }) => Number(size)).reduce((a, b) => a + b)).toBe(254 - 20)
     const moving = await api.pages('free_ranges', path, () => api.allocate(block))
     expect(moving.flat().slice(-17)).toEqual(still.slice(-17))

@@ -62,7 +62,15 @@ describe('a policy', () => {
     { rules: { exclusions: { last_octets: [256] } } },
     { rules: { exclusions: { last_octets: Array.from({ length: 256 }, (_, n) => n) } } },
     { rules: { exclusions: { addresses: ['10.0.0'] } } },
-    { rules: { purposes: [{ purpose: 'a' }, { purpose: 'a' }] } },
+    {
+      rules: {
+        purposes: [
+          { purpose: 'a', first: 1 },
+          { purpose: 'a', last: 1 },
+        ],
+      },
+    },
+    { rules: { purposes: [{ purpose: 'a' }] } },
     { rules: { purposes: [{ purpose: 'Not so' }] } },
     { rules: { child_prefix_lengths: { ipv4: { min: 9, max: 8 } } } },
     { rules: { ipv6_generator: { kind: 'eui64', secret: 'x'.repeat(16) } } },

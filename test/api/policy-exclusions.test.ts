@@ -10,6 +10,19 @@ const policies = policiesOf(api)
 type Exclusions = NonNullable<PolicyRulesRequest['exclusions']>
 const [network_id] = networks
 
+test('free space is shown by what it is given out for, and no prefix lies across it', async () => {
+  const kept = { purposes: [{ purpose: 'vip', addresses: ['192.0.2.4/30'] }] }
+  const block = await policies.createRuled('192.0.2.0/28', kept, { allocate_network_address: true })
+  const { free_ranges } = (await api.get(`/v2/blocks/${block.id}/free-ranges`)).body
+  expect(free_ranges).toEqual([
+    { first: '192.0.2.0', last: '192.0.2.3', size: '4', purpose: null },
+    { first: '192.0.2.4', last: '192.0.2.7', size: '4', purpose: 'vip' },
+    { first: '192.0.2.8', last: '192.0.2.14', size: '7', purpose: null },
+  ])
+  const { free_prefixes } = (await api.get(`/v2/blocks/${block.id}/free-prefixes`)).body
+  expect(free_prefixes.slice(0, 2)).toEqual(['192.0.2.0/30', '192.0.2.4/30'])
+})
+
 describe('exclusions take just what they name, and give it back', () => {
   const v4 = '192.0.2.0/28'
   const v6 = '2001:db8::/124'

@@ -9,12 +9,14 @@ import type { OpenDatabase } from '../../src/db/database.ts'
 import type { Conflict } from '../../src/errors.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
 import type { Allocation, AllocationRequest } from '../../src/resources/allocations/schema.ts'
+import type { BlockRoute } from '../../src/resources/block-routes/schema.ts'
 import type {
   Block,
   BlockRequest,
   ChildrenRequest,
   Utilisation,
 } from '../../src/resources/blocks/schema.ts'
+import type { BlockConfiguration, DhcpOption } from '../../src/resources/dhcp-options/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
@@ -32,6 +34,9 @@ export type Body = Block &
     address_scopes: AddressScope[]
     networks: Network[]
     blocks: Block[]
+    routes: BlockRoute[]
+    dhcp_options: DhcpOption[]
+    options: BlockConfiguration['options']
     allocations: Allocation[]
     free_ranges: { first: string; last: string; size: string }[]
     free_prefixes: string[]
@@ -170,6 +175,8 @@ export class Api {
     K extends
       | 'networks'
       | 'blocks'
+      | 'routes'
+      | 'dhcp_options'
       | 'allocations'
       | 'free_ranges'
       | 'free_prefixes'

@@ -26,6 +26,25 @@ const newNetwork = async (api: Api) =>
 const newPolicy = async (api: Api) =>
   expectStatus(201, await api.post('/v2/policies', { name: `policy-${made++}` }))
 const newBlock = (api: Api) => api.createBlock(nextCidr())
+const newRoute = async (api: Api) => {
+  const url = `/v2/blocks/${(await newBlock(api)).id}/routes`
+  const payload = { destination: '192.0.2.0/24', gateway: '10.0.0.1' }
+  return `${url}/${expectStatus(201, await api.post(url, payload)).id}`
+}
+/** The writes of the DHCP options of what `create` makes, and tells the path of. */
+const writesOfOptions = (noun: string, create: (api: Api) => Promise<string>) => {
+  const newOption = async (api: Api) => {
+    const url = `${await create(api)}/dhcp-options/4/mtu`
+    expectStatus(200, await api.put(url, { value: 1500 }))
+    return url
+  }
+  return {
+    [`set${noun}DhcpOption`]: async (api: Api) =>
+      ({ method: 'PUT', url: await newOption(api), payload: { value: 1400 } }) as const,
+    [`delete${noun}DhcpOption`]: async (api: Api) =>
+      ({ method: 'DELETE', url: await newOption(api) }) as const,
+  }
+}
 /** A project that has limits of its own. */
 const newQuota = async (api: Api) => {
   const url = `/v2/quotas/project-${made++}`
@@ -84,6 +103,20 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     payload: { name: 'changed' },
   }),
   deleteBlock: async api => ({ method: 'DELETE', url: `/v2/blocks/${(await newBlock(api)).id}` }),
+  createBlockRoute: async api => ({
+    method: 'POST',
+    url: `/v2/blocks/${(await newBlock(api)).id}/routes`,
+    payload: { destination: '192.0.2.0/24', gateway: '10.0.0.1' },
+  }),
+  updateBlockRoute: async api => ({
+    method: 'PATCH',
+    url: await newRoute(api),
+    payload: { metric: 10 },
+  }),
+  deleteBlockRoute: async api => ({ method: 'DELETE', url: await newRoute(api) }),
+  ...writesOfOptions('AddressScope', async api => `/v2/address-scopes/${(await newScope(api)).id}`),
+  ...writesOfOptions('Network', async api => `/v2/networks/${(await newNetwork(api)).id}`),
+  ...writesOfOptions('Block', async api => `/v2/blocks/${(await newBlock(api)).id}`),
   createNetwork: async () => ({
     method: 'POST',
     url: '/v2/networks',

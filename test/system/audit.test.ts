@@ -22,6 +22,19 @@ const copied = `block_id, address, project_id, started_at`
 
 const damages: readonly Damage[] = [
   {
+    what: 'a block has a route of another IP version',
+    sql: `insert into block_routes (id, block_id, destination, gateway)
+          select gen_random_uuid(), id, '2001:db8::/32', '2001:db8::1'
+          from blocks where family(cidr) = 4 limit 1`,
+    named: ['route of another IP version than its block'],
+  },
+  {
+    what: 'a DHCP option is there without its event',
+    sql: `insert into dhcp_options (id, block_id, version, code, value)
+          select gen_random_uuid(), id, 4, 26, '1500' from blocks limit 1`,
+    named: ['I9 change without its event'],
+  },
+  {
     what: 'a free range is deleted',
     sql: 'delete from free_ranges where ctid = (select ctid from free_ranges limit 1)',
     named: ['I3 space lost or used twice'],
@@ -455,5 +468,6 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
 /** Tells whether the damage was done at all. */
 const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
   .concat(['events', 'quarantine', 'kept_ranges', 'policies', 'project_usage'])
+  .concat(['block_routes', 'dhcp_options'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

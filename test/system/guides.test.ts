@@ -140,3 +140,30 @@ test('networks.md does what it says', async () => {
   expect(utilisation).toMatchObject({ ipv4: { allocated: '5' }, ipv6: { allocated: '17' } })
   expect(more).toEqual([])
 })
+
+test('dhcp-options.md does what it says', async () => {
+  const answers = (await runGuide('dhcp-options.md')).map(answer => JSON.parse(answer))
+  const [route, mtu, ntp, unknown, refused, listed, configuration, ...more] = answers
+  const gateway = '10.40.0.254'
+  expect(route).toMatchObject({ destination: '192.0.2.0/24', gateway, generation: 1 })
+  expect(mtu).toMatchObject({ name: 'mtu', code: 26, value: 1450, wire: ['05aa'] })
+  expect(ntp).toMatchObject({ name: 'ntp-servers', code: 42, value: ['10.40.0.3'] })
+  expect(unknown).toMatchObject({ name: null, code: 224, type: 'hex', value: 'cafe' })
+  expect(refused).toMatchObject({ status: 400, code: 'invalid_request', field: 'value/1' })
+  expect(listed.dhcp_options).toEqual([mtu])
+  const routes = [
+    { destination: '0.0.0.0/0', gateway: '10.40.0.1' },
+    { destination: '192.0.2.0/24', gateway },
+  ]
+  const source = { type: 'block', id: route.block_id }
+  expect(configuration.options).toMatchObject([
+    { name: 'subnet-mask', value: '255.255.255.0', source, derived_from: 'cidr' },
+    { name: 'router', value: ['10.40.0.1'], source, derived_from: 'gateway_ip' },
+    { name: 'dns-servers', value: ['10.40.0.2'], source, derived_from: 'dns_nameservers' },
+    { name: 'mtu', value: 1450, source: { type: 'network' }, derived_from: null },
+    { name: 'ntp-servers', value: ['10.40.0.3'], source, derived_from: null },
+    { name: 'classless-routes', value: routes, source, derived_from: 'routes' },
+    { name: null, code: 224, value: 'cafe', source: { type: 'address_scope' } },
+  ])
+  expect(more).toEqual([])
+})

@@ -5,6 +5,7 @@ import { IpamError } from '../../errors.ts'
 import { refuseUnexpected, type Target } from '../../etags.ts'
 import { newId } from '../../ids.ts'
 import type { FilterOf } from '../../schema.ts'
+import { deleteOptionsOf } from '../dhcp-options/store.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
 import { applyRules } from '../policies/apply-store.ts'
 import { holdPolicy } from '../policies/rules-store.ts'
@@ -106,7 +107,10 @@ export function deleteAddressScope(db: Database, target: Target): Promise<void> 
   const { id } = target
   return retryTransaction(db, async tx => {
     const data = await lockPrivateScope(tx, target)
-    const events = await deleteQuotasOfScope(tx, id)
+    const events = [
+      ...(await deleteQuotasOfScope(tx, id)),
+      ...(await deleteOptionsOf(tx, { ...data, type: 'address_scope' })),
+    ]
     await tx.query(sql`delete from address_scopes where id = ${id}`)
     const { project_id } = data
     const type = 'address_scope.deleted'

@@ -3,6 +3,8 @@ import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { refuseUnexpected, type Target } from '../../etags.ts'
 import { prefixRange } from '../../ip/prefix.ts'
+import { deleteRoutesOf } from '../block-routes/store.ts'
+import { deleteOptionsOf } from '../dhcp-options/store.ts'
 import { appendEvents } from '../events/store.ts'
 import { applyRulesTo } from '../policies/apply-store.ts'
 import { prefixOf } from './rules.ts'
@@ -35,6 +37,12 @@ export function deleteBlock(db: Database, { id, expected }: Target): Promise<voi
       throw new IpamError('block_has_children', detail, { conflicts: children.map(asConflict) })
     }
     refuseLoss(block.cidr, await allocationsIn(tx, block, [prefixRange(prefixOf(block))]))
+    // Who adds a route or an option meanwhile waits, and then finds no block.
+    await tx.query(sql`select from blocks where id = ${id} for update`)
+    const events = [
+      ...(await deleteRoutesOf(tx, block)),
+      ...(await deleteOptionsOf(tx, { ...block, type: 'block' })),
+    ]
     await tx.query(sql`delete from blocks where id = ${id}`)
     if (parent) {
       await giveRange(tx, parent, prefixRange(prefixOf(block)))
@@ -43,6 +51,6 @@ export function deleteBlock(db: Database, { id, expected }: Target): Promise<voi
         await applyRulesTo(tx, parent.id)
       }
     }
-    await appendEvents(tx, eventsOf('block.deleted', [block]))
+    await appendEvents(tx, [...events, ...eventsOf('block.deleted', [block])])
   })
 }

@@ -173,6 +173,11 @@ export const Utilisation = closed(
 export type Utilisation = Static<typeof Utilisation>
 
 export const FreeRange = closed(
-  { first: AddressText, last: AddressText, size: Count },
+  {
+    first: AddressText,
+    last: AddressText,
+    size: Count,
+    purpose: Nullable(Type.String(), { description: 'What alone it is given out for.' }),
+  },
   { $id: 'FreeRange' },
 )

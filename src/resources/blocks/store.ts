@@ -7,17 +7,32 @@ import { formatPrefix, prefixRange } from '../../ip/prefix.ts'
 import { prefixesOf, type Range, rangeSize } from '../../ip/range.ts'
 import { AddressText, type FilterOf } from '../../schema.ts'
 import { prefixOf } from './rules.ts'
-import { Block, type BlockQuery, type blockSorts, Utilisation } from './schema.ts'
+import { Block, type BlockQuery, type blockSorts, type FreeRange, Utilisation } from './schema.ts'
 
 export const blockColumns = sql`
   id, scope_id, parent_id, cidr, family(cidr) as version, network_id, project_id, name,
   description, tags, gateway_ip, dns_nameservers, allocate_network_address,
   own_strategy as strategy, policy_id, priority, generation, created_at, updated_at`
 
+const notFound = (id: string) => new IpamError('block_not_found', `There is no block ${id}.`)
+
 /** @throws {IpamError} `block_not_found` */
 export async function getBlock(db: Database, id: string): Promise<Block> {
   const [block] = await rows(db, Block)`select ${blockColumns} from blocks where id = ${id}`
-  if (!block) throw new IpamError('block_not_found', `There is no block ${id}.`)
+  if (!block) throw notFound(id)
+  return block
+}
+
+/**
+ * Locks the row of a block, without its space: what hangs on it is changed by one transaction at a
+ * time, and it stays where it is.
+ *
+ * @throws {IpamError} `block_not_found`
+ */
+export async function holdBlock(tx: Database, id: string): Promise<Block> {
+  const [block] = await rows(tx, Block)`
+    select ${blockColumns} from blocks where id = ${id} for no key update`
+  if (!block) throw notFound(id)
   return block
 }
 
@@ -93,10 +108,11 @@ export type FreePage = { readonly limit: number; readonly after: string | null }
 export async function listFreeRanges(db: Database, id: string, page: FreePage) {
   const block = await getBlock(db, id)
   const show = (value: bigint) => formatAddress({ version: block.version, value })
-  const ranges: { first: string; last: string; size: string }[] = []
+  const ranges: Static<typeof FreeRange>[] = []
   for await (const range of readFreeRanges(db, block, { ...page, length: 128 })) {
-    const { first, last } = range
-    ranges.push({ first: show(first), last: show(last), size: String(rangeSize(range)) })
+    const { first, last, purpose } = range
+    const size = String(rangeSize(range))
+    ranges.push({ first: show(first), last: show(last), size, purpose: purpose || null })
     if (ranges.length > page.limit) break
   }
   return ranges
@@ -122,14 +138,16 @@ export async function listFreePrefixes(
   return prefixes
 }
 
-const RangeRow = Type.Object({ first: AddressText, last: AddressText })
+const RangeRow = Type.Object({ first: AddressText, last: AddressText, purpose: Type.String() })
 const Strategy = Type.Object({ strategy: Type.String() })
 const toValue = (text: string) => parseAddress(text)?.value ?? 0n
+
+type PurposeRange = Range & { readonly purpose: string }
 
 /**
  * The free ranges of a block behind an address, lowest first; those without a prefix of `length`
  * may be left out. Where ages are kept, neighbours of different age are rows of their own, but one
- * range.
+ * range; those of different purpose are not, for nothing is given out across them.
  *
  * @throws {IpamError} `marker_invalid`
  */
@@ -137,7 +155,7 @@ async function* readFreeRanges(
   db: Database,
   block: Block,
   { limit, after, length }: FreePage & { readonly length: number },
-): AsyncGenerator<Range> {
+): AsyncGenerator<PurposeRange> {
   const { version } = block
   const { first: start, last: end } = prefixRange(prefixOf(block))
   const place = after === null ? null : parseAddress(after)
@@ -147,18 +165,20 @@ async function* readFreeRanges(
   const isWanted = keepsAges ? sql`` : sql`and largest_prefix <= ${length}`
 
   let next = place ? place.value + 1n : start
-  let range: Range | null = null // Found, but what comes next may belong to it.
+  let range: PurposeRange | null = null // Found, but what comes next may belong to it.
   while (next <= end) {
     const found: Static<typeof RangeRow>[] = await rows(db, RangeRow)`
-      select first, last from free_ranges
+      select first, last, purpose from free_ranges
       where block_id = ${block.id} and last >= ${formatAddress({ version, value: next })} ${isWanted}
       order by last limit ${limit + 2}`
     for (const row of found) {
       const [first, last] = [toValue(row.first), toValue(row.last)]
-      if (range && range.last + 1n === first) range = { first: range.first, last }
-      else {
+      const { purpose } = row
+      if (range && range.last + 1n === first && range.purpose === purpose) {
+        range = { first: range.first, last, purpose }
+      } else {
         if (range) yield range
-        range = { first: first < next ? next : first, last }
+        range = { first: first < next ? next : first, last, purpose }
       }
     }
     if (!range || found.length < limit + 2) break

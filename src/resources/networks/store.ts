@@ -6,6 +6,7 @@ import { refuseUnexpected, type Target } from '../../etags.ts'
 import { newId } from '../../ids.ts'
 import { CidrText, type FilterOf, Id } from '../../schema.ts'
 import { lockAddressScope } from '../address-scopes/store.ts'
+import { deleteOptionsOf } from '../dhcp-options/store.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
 import { applyRules, scopesOf } from '../policies/apply-store.ts'
 import { holdPolicy } from '../policies/rules-store.ts'
@@ -134,8 +135,9 @@ export function deleteNetwork(db: Database, { id, expected }: Target): Promise<v
       const conflicts = macs.map(one => ({ type: 'mac' as const, ...one }))
       throw new IpamError('network_in_use', detail, { conflicts })
     }
+    const events = await deleteOptionsOf(tx, { ...network, type: 'network' })
     await tx.query(sql`delete from networks where id = ${id}`)
-    await appendEvents(tx, [eventOf('network.deleted', network)])
+    await appendEvents(tx, [...events, eventOf('network.deleted', network)])
   })
 }
 

@@ -285,9 +285,15 @@ describe('readRules', () => {
     [
       'purposes/1/addresses/0',
       'not an IPv4 or IPv6',
-      { purposes: [{ purpose: 'a' }, { purpose: 'b', addresses: ['a'] }] },
+      {
+        purposes: [
+          { purpose: 'a', first: 1 },
+          { purpose: 'b', addresses: ['a'] },
+        ],
+      },
     ],
-    ['purposes/1/purpose', 'already', { purposes: [{ purpose: 'a' }, { purpose: 'a' }] }],
+    ['purposes/1/purpose', 'already', { purposes: [{ purpose: 'a', first: 1 }, { purpose: 'a' }] }],
+    ['purposes/0', 'no addresses', { purposes: [{ purpose: 'a' }] }],
     [
       'purposes',
       'more than 1024',

@@ -252,6 +252,9 @@ function readPurposes(purposes: Required<PolicyRulesRequest>['purposes']) {
     const field = `rules/purposes/${index}`
     if (names.has(purpose)) refuse(`${field}/purpose`, `"${purpose}" is there already`)
     names.add(purpose)
+    if (Object.keys(words).length === 0) {
+      refuse(field, 'names no addresses: say which, by first, last, offsets or addresses')
+    }
     ranges += (words.offsets?.length ?? 0) + (words.addresses?.length ?? 0)
     if (ranges > purposeRangesMax) {
       refuse('rules/purposes', `list more than ${purposeRangesMax} offsets and addresses`)
