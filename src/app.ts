@@ -58,6 +58,21 @@ import {
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
+import { deviceRoutes } from './resources/interfaces/device-routes.ts'
+import { interfaceRoutes } from './resources/interfaces/routes.ts'
+import {
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
+  DeviceInterfacesRequest,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
+} from './resources/interfaces/schema.ts'
 import { macRangeRoutes } from './resources/macs/range-routes.ts'
 import { macRoutes } from './resources/macs/routes.ts'
 import {
@@ -101,6 +116,9 @@ const sharedSchemas = [
   Allocation,
   AllocationPatch,
   AllocationRequest,
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
   Block,
   BlockConfiguration,
   BulkOutcome,
@@ -114,10 +132,17 @@ const sharedSchemas = [
   ChildrenRequest,
   DhcpOption,
   DhcpOptionRequest,
+  DeviceInterfacesRequest,
   EffectiveRules,
   Event,
   Forecast,
   FreeRange,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
   Mac,
   MacRange,
   MacRangePatch,
@@ -251,6 +276,9 @@ export async function buildApp(options: AppOptions) {
     await v2.register(metricsRoutes, { metrics })
     await v2.register(macRangeRoutes, { db })
     await v2.register(macRoutes, { db })
+    await v2.register(interfaceRoutes, { db })
+    await v2.register(deviceRoutes, { db })
+    await v2.register(allowedRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
   })

@@ -80,6 +80,11 @@ export const interfaceErrors = {
     title: 'There is an interface of this id',
     advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
   },
+  allowed_address_exists: {
+    status: 409,
+    title: 'The interface is allowed the address already',
+    advice: 'Change its role with PATCH.',
+  },
   allowed_address_taken: {
     status: 409,
     title: 'Another interface of the network is allowed the address, and one of them exclusively',

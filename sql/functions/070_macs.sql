@@ -278,7 +278,7 @@ begin
       insert into macs (id, mac, network_id, interface_id, project_id, owner_type, owner_id,
         started_at)
       values (new_id, wanted, network, interface, project, kind, owner, greatest(wall_time(), (
-        select h.ended_at from mac_history h where h.mac = wanted order by h.ended_at desc limit 1)))
+        select max(h.ended_at) from mac_history h where h.mac = wanted)))
       on conflict on constraint mac_taken do nothing;
       return case when not found then 'mac_taken' end;
     end if;

@@ -47,6 +47,7 @@ describe('the limits of a project', () => {
       allocations: none,
       ipv6_64s: { ...none, used: '0' },
       blocks: none,
+      interfaces: none,
       own_generation: null,
       address_scopes: [],
       next_marker: null,
@@ -66,6 +67,7 @@ describe('the limits of a project', () => {
       allocations: 10,
       ipv6_64s: '512',
       blocks: 2,
+      interfaces: null,
       generation: 1,
       created_at: expect.any(String),
       updated_at: set.created_at,
@@ -76,6 +78,7 @@ describe('the limits of a project', () => {
       allocations: { limit: 10, limit_from: 'own', used: 4 },
       ipv6_64s: { limit: '512', limit_from: 'own', used: '256' },
       blocks: { limit: 2, limit_from: 'own', used: 1 },
+      interfaces: { ...unlimited, used: 0 },
       own_generation: 1,
       address_scopes: [
         {

@@ -2,6 +2,7 @@ import pg from 'pg'
 import { Type } from 'typebox'
 import { type Database, rows } from '../../src/db/database.ts'
 import { Sql } from '../../src/db/sql.ts'
+import type { Interface } from '../../src/resources/interfaces/schema.ts'
 import { type Api, expectStatus } from './api.ts'
 import { createMacRange } from './macs.ts'
 
@@ -60,6 +61,21 @@ const newMacRange = (api: Api) => createMacRange(api, { prefix: nextPrefix() })
 const newMac = async (api: Api) => {
   const { id: range_id } = await newMacRange(api)
   return expectStatus(201, await api.post('/v2/macs', { range_id, project_id: 'red' }))
+}
+const createInterface = async (api: Api, more: object = {}) => {
+  const { id: network_id } = await newNetwork(api)
+  await api.createBlock(nextCidr(), { network_id })
+  const { id: mac_range_id } = await newMacRange(api)
+  return { project_id: 'red', network_id, mac_range_id, families: [4], ...more }
+}
+const newInterface = async (api: Api): Promise<Interface> => {
+  const answer = await api.post('/v2/interfaces', await createInterface(api))
+  return expectStatus(201, answer) as unknown as Interface
+}
+const newAllowed = async (api: Api) => {
+  const path = `/v2/interfaces/${(await newInterface(api)).id}/allowed-addresses`
+  const { id } = expectStatus(201, await api.post(path, { address: '10.255.0.1' }))
+  return `${path}/${id}`
 }
 /** An allocation that ended, whose address waits. */
 const newWaiting = async (api: Api) => {
@@ -151,6 +167,46 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     payload: { range_id: (await newMacRange(api)).id, project_id: 'red' },
   }),
   releaseMac: async api => ({ method: 'DELETE', url: `/v2/macs/${(await newMac(api)).id}` }),
+  createInterface: async api => ({
+    method: 'POST',
+    url: '/v2/interfaces',
+    payload: await createInterface(api, { device_id: 'vm' }),
+  }),
+  updateInterface: async api => ({
+    method: 'PATCH',
+    url: `/v2/interfaces/${(await newInterface(api)).id}`,
+    payload: { device_id: 'vm' },
+  }),
+  deleteInterface: async api => ({
+    method: 'DELETE',
+    url: `/v2/interfaces/${(await newInterface(api)).id}`,
+  }),
+  createInterfaceAddresses: async api => ({
+    method: 'POST',
+    url: `/v2/interfaces/${(await newInterface(api)).id}/addresses`,
+    payload: { families: [4] },
+  }),
+  releaseInterfaceAddress: async api => {
+    const { id, addresses } = await newInterface(api)
+    const url = `/v2/interfaces/${id}/addresses/${addresses[0]?.allocation_id}`
+    return { method: 'DELETE', url }
+  },
+  setDeviceInterfaces: async api => {
+    const { project_id, ...spec } = await createInterface(api)
+    const payload = { project_id, interfaces: [spec, { ...spec, name: 'second' }] }
+    return { method: 'PUT', url: '/v2/devices/vm/interfaces', payload }
+  },
+  createAllowedAddress: async api => ({
+    method: 'POST',
+    url: `/v2/interfaces/${(await newInterface(api)).id}/allowed-addresses`,
+    payload: { address: '10.255.0.2' },
+  }),
+  updateAllowedAddress: async api => ({
+    method: 'PATCH',
+    url: await newAllowed(api),
+    payload: { role: 'shared' },
+  }),
+  deleteAllowedAddress: async api => ({ method: 'DELETE', url: await newAllowed(api) }),
   updateQuota: async api => ({ method: 'PUT', url: await newQuota(api), payload: { blocks: 1 } }),
   deleteQuota: async api => ({ method: 'DELETE', url: await newQuota(api) }),
   createPolicy: async () => ({

@@ -167,3 +167,30 @@ test('dhcp-options.md does what it says', async () => {
   ])
   expect(more).toEqual([])
 })
+
+test('interfaces.md does what it says', async () => {
+  const answers = (await runGuide('interfaces.md')).map(answer => JSON.parse(answer))
+  const [range, ended, found, nic, more, device, history, primary, refused, secondary, ...rest] =
+    answers
+  expect(range).toMatchObject({ prefix: '52:54:00:00:00:00/24', reuse_after_seconds: 3600 })
+  expect(ended).toMatchObject({ address: '52:54:00:00:01:00', reusable_at: expect.any(String) })
+  expect(found.macs).toEqual([ended])
+  const addressesOf = ({ addresses }: { addresses: { address: string }[] }) =>
+    addresses.map(({ address }) => address)
+  expect(nic).toMatchObject({ mac_address: '52:54:00:00:01:01', name: 'eth0', generation: 1 })
+  expect(addressesOf(nic)).toEqual(['10.40.0.80', '10.40.0.1', '2001:db8:40::1'])
+  expect(addressesOf(more)).toEqual([...addressesOf(nic), '2001:db8:40::2'])
+  const { id, mac_address } = nic
+  const changed = [{ id, mac_address, generation: 3 }, { mac_address: '02:00:00:00:00:01' }]
+  expect(device.interfaces).toMatchObject(changed)
+  expect(device.interfaces.map(addressesOf)).toEqual([
+    ['10.40.0.80', '2001:db8:40::1'],
+    [expect.stringMatching(/^10\.40\.0\./)],
+  ])
+  expect(history.periods).toMatchObject([{ device_id: 'vm-1', interface_id: id }, {}])
+  expect(primary).toMatchObject({ interface_id: id, role: 'primary' })
+  expect(refused).toMatchObject({ status: 409, code: 'primary_taken' })
+  expect(secondary).toMatchObject({ role: 'secondary' })
+  expect(rest[0].allowed_addresses).toEqual([primary, secondary])
+  expect(rest).toHaveLength(1)
+})

@@ -37,6 +37,7 @@ export const Quota = closed(
     allocations: Nullable(Limit),
     ipv6_64s: Nullable(LongLimit),
     blocks: Nullable(Limit),
+    interfaces: Nullable(Limit),
     generation: Generation,
     created_at: Time,
     updated_at: Time,
@@ -67,6 +68,11 @@ export const QuotaRequest = closed(
         description: `Blocks of the project, each child being one. ${removes}`,
       }),
     ),
+    interfaces: Type.Optional(
+      Type.Union([Limit, Type.Null()], {
+        description: `Interfaces of the project; they are of no address scope. ${removes}`,
+      }),
+    ),
   },
   { $id: 'QuotaRequest' },
 )
@@ -94,7 +100,8 @@ const counts = {
 }
 
 /** What is in force for a project in all address scopes together, and what it uses. */
-export const QuotaCounts = closed(counts)
+const ofAll = { ...counts, interfaces: counted(Limit, Limit) }
+export const QuotaCounts = closed(ofAll)
 /** The same in one address scope. */
 export const ScopeQuota = closed({ scope_id: Id, ...counts }, { $id: 'ScopeQuota' })
 export type ScopeQuota = Static<typeof ScopeQuota>
@@ -102,7 +109,7 @@ export type ScopeQuota = Static<typeof ScopeQuota>
 export const ProjectQuota = closed(
   {
     project_id: ProjectId,
-    ...counts,
+    ...ofAll,
     ...pageOf('address_scopes', ref(ScopeQuota)).properties,
   },
   { $id: 'ProjectQuota' },
