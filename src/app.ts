@@ -58,6 +58,13 @@ import {
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { floatingIpRoutes } from './resources/floating-ips/routes.ts'
+import {
+  FloatingIp,
+  FloatingIpAssociation,
+  FloatingIpPatch,
+  FloatingIpRequest,
+} from './resources/floating-ips/schema.ts'
 import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
 import { deviceRoutes } from './resources/interfaces/device-routes.ts'
 import { interfaceRoutes } from './resources/interfaces/routes.ts'
@@ -83,6 +90,8 @@ import {
   MacRangeUtilisation,
   MacRequest,
 } from './resources/macs/schema.ts'
+import { natMappingRoutes } from './resources/nat-mappings/routes.ts'
+import { NatMapping, NatMappingRequest } from './resources/nat-mappings/schema.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
 import {
   Network,
@@ -135,6 +144,10 @@ const sharedSchemas = [
   DeviceInterfacesRequest,
   EffectiveRules,
   Event,
+  FloatingIp,
+  FloatingIpAssociation,
+  FloatingIpPatch,
+  FloatingIpRequest,
   Forecast,
   FreeRange,
   Interface,
@@ -155,6 +168,8 @@ const sharedSchemas = [
   PolicyRequest,
   PolicyRules,
   PolicyRulesRequest,
+  NatMapping,
+  NatMappingRequest,
   Network,
   NetworkPatch,
   NetworkRequest,
@@ -271,6 +286,8 @@ export async function buildApp(options: AppOptions) {
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })
     await v2.register(changesRoutes, { db })
+    await v2.register(floatingIpRoutes, { db })
+    await v2.register(natMappingRoutes, { db })
     await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })

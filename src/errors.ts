@@ -63,6 +63,16 @@ export const errorCatalogue = {
     title: 'Policy not found',
     advice: 'List the policies; it may have been deleted.',
   },
+  floating_ip_not_found: {
+    status: 404,
+    title: 'Floating IP not found',
+    advice: 'List the floating IPs; it may have been released.',
+  },
+  nat_mapping_not_found: {
+    status: 404,
+    title: 'NAT mapping not found',
+    advice: 'List the NAT mappings; it goes when one of its allocations ends.',
+  },
   quota_not_found: {
     status: 404,
     title: 'No such limits are set',
@@ -256,6 +266,32 @@ export const errorCatalogue = {
     status: 409,
     title: 'The address waits for nobody any more',
     advice: 'Ask for the address by `address`; it may be free still.',
+  },
+  floating_ip_exists: {
+    status: 409,
+    title: 'There is a floating IP of this id',
+    advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
+  },
+  block_not_public: {
+    status: 409,
+    title: 'A floating IP is an address of the public address scope',
+    advice: 'Take it from a block, or a network, of the scope `public`.',
+  },
+  private_allocation_unfit: {
+    status: 409,
+    title: 'A floating IP cannot point at this allocation',
+    advice:
+      'Use the allocation of a single address of the same IP version, in a private address scope.',
+  },
+  private_allocation_associated: {
+    status: 409,
+    title: 'The allocation has another floating IP',
+    advice: 'Let that one point elsewhere or at nothing first, or use another allocation.',
+  },
+  nat_mapping_exists: {
+    status: 409,
+    title: 'The two allocations are mapped already',
+    advice: 'Use the mapping that is there.',
   },
   generation_mismatch: {
     status: 409,

@@ -48,6 +48,7 @@ describe('the limits of a project', () => {
       ipv6_64s: { ...none, used: '0' },
       blocks: none,
       interfaces: none,
+      floating_ips: none,
       own_generation: null,
       address_scopes: [],
       next_marker: null,
@@ -68,6 +69,7 @@ describe('the limits of a project', () => {
       ipv6_64s: '512',
       blocks: 2,
       interfaces: null,
+      floating_ips: null,
       generation: 1,
       created_at: expect.any(String),
       updated_at: set.created_at,
@@ -79,6 +81,7 @@ describe('the limits of a project', () => {
       ipv6_64s: { limit: '512', limit_from: 'own', used: '256' },
       blocks: { limit: 2, limit_from: 'own', used: 1 },
       interfaces: { ...unlimited, used: 0 },
+      floating_ips: { ...unlimited, used: 0 },
       own_generation: 1,
       address_scopes: [
         {
@@ -86,6 +89,7 @@ describe('the limits of a project', () => {
           allocations: { ...unlimited, used: 4 },
           ipv6_64s: { ...unlimited, used: '256' },
           blocks: { ...unlimited, used: 1 },
+          floating_ips: { ...unlimited, used: 0 },
           own_generation: null,
         },
       ],

@@ -18,6 +18,8 @@ import type {
 } from '../../src/resources/blocks/schema.ts'
 import type { BlockConfiguration, DhcpOption } from '../../src/resources/dhcp-options/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
+import type { FloatingIp, FloatingIpAssociation } from '../../src/resources/floating-ips/schema.ts'
+import type { NatMapping } from '../../src/resources/nat-mappings/schema.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
 import type { QuarantinedAddress } from '../../src/resources/quarantine/schema.ts'
@@ -29,10 +31,15 @@ export type Body = Block &
   Allocation &
   AddressScope &
   Network &
+  FloatingIp &
+  NatMapping &
   NetworkUtilisation &
   Utilisation & {
     address_scopes: AddressScope[]
     networks: Network[]
+    floating_ips: FloatingIp[]
+    nat_mappings: NatMapping[]
+    associations: FloatingIpAssociation[]
     blocks: Block[]
     routes: BlockRoute[]
     dhcp_options: DhcpOption[]
@@ -174,6 +181,9 @@ export class Api {
   async pages<
     K extends
       | 'networks'
+      | 'floating_ips'
+      | 'nat_mappings'
+      | 'associations'
       | 'blocks'
       | 'routes'
       | 'dhcp_options'

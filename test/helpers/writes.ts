@@ -53,6 +53,19 @@ const newQuota = async (api: Api) => {
   return url
 }
 const newAllocation = async (api: Api) => api.allocateOne(await newBlock(api))
+const newFloatingIp = async (api: Api) => {
+  const payload = { block_id: (await newBlock(api)).id, project_id: 'red' }
+  return expectStatus(201, await api.post('/v2/floating-ips', payload))
+}
+/** An allocation in a private address scope, which a floating IP can point at. */
+const newPrivateAllocation = async (api: Api) => {
+  const { id: scope_id } = await newScope(api)
+  return api.allocateOne(await api.createBlock(nextCidr(), { scope_id }))
+}
+const newPair = async (api: Api) => ({
+  inside_local_id: (await newPrivateAllocation(api)).id,
+  inside_global_id: (await newAllocation(api)).id,
+})
 const newHold = async (api: Api) =>
   api.allocateOne(await newBlock(api), { owner_id: 'vm', lifetime_seconds: 600 })
 /** Ranges of tests do not overlap. */
@@ -223,6 +236,29 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     method: 'DELETE',
     url: `/v2/policies/${(await newPolicy(api)).id}`,
   }),
+  createFloatingIp: async api => {
+    const { id: private_allocation_id } = await newPrivateAllocation(api)
+    const payload = { block_id: (await newBlock(api)).id, project_id: 'red', private_allocation_id }
+    return { method: 'POST', url: '/v2/floating-ips', payload }
+  },
+  updateFloatingIp: async api => ({
+    method: 'PATCH',
+    url: `/v2/floating-ips/${(await newFloatingIp(api)).id}`,
+    payload: { private_allocation_id: (await newPrivateAllocation(api)).id },
+  }),
+  deleteFloatingIp: async api => ({
+    method: 'DELETE',
+    url: `/v2/floating-ips/${(await newFloatingIp(api)).id}`,
+  }),
+  createNatMapping: async api => ({
+    method: 'POST',
+    url: '/v2/nat-mappings',
+    payload: await newPair(api),
+  }),
+  deleteNatMapping: async api => {
+    const { id } = expectStatus(201, await api.post('/v2/nat-mappings', await newPair(api)))
+    return { method: 'DELETE', url: `/v2/nat-mappings/${id}` }
+  },
   createAllocationsInBulk: async api => {
     const item = { block_id: (await newBlock(api)).id, project_id: 'red' }
     return {

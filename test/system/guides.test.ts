@@ -194,3 +194,21 @@ test('interfaces.md does what it says', async () => {
   expect(rest[0].allowed_addresses).toEqual([primary, secondary])
   expect(rest).toHaveLength(1)
 })
+test('floating-ips.md does what it says', async () => {
+  const answers = (await runGuide('floating-ips.md')).map(answer => JSON.parse(answer))
+  const [made, moved, off, past, none, told, one, other, both, left, ended, ...more] = answers
+  const own = { id: made.id, address: '192.0.2.10', project_id: 'demo' }
+  expect(made).toMatchObject({ ...own, private_address: '10.80.0.1', generation: 1 })
+  expect(moved).toMatchObject({ ...own, private_address: '10.80.0.2', generation: 2 })
+  expect(off).toMatchObject({ ...own, private_allocation_id: null, generation: 3 })
+  expect(past.associations).toMatchObject([
+    { private_address: '10.80.0.1', ended_at: moved.associated_at },
+    { private_address: '10.80.0.2', started_at: moved.associated_at },
+  ])
+  expect(none.floating_ips).toEqual([])
+  expect(told.events).toMatchObject([{ object_id: made.id, data: moved }])
+  expect(both.nat_mappings).toEqual([one, other])
+  expect(left.nat_mappings).toEqual([other])
+  expect(ended.nat_mappings).toEqual([{ ...one, ended_at: expect.any(String) }])
+  expect(more).toEqual([])
+})

@@ -116,7 +116,7 @@ export const quotaRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     },
     ({ params: { project_id }, body: { scope_id, ...limits }, headers }, reply) => {
       if (Object.keys(limits).length === 0) {
-        const detail = 'body: name allocations, ipv6_64s, blocks or interfaces'
+        const detail = 'body: name allocations, ipv6_64s, blocks, interfaces or floating_ips'
         throw new IpamError('invalid_request', detail, { field: 'body' })
       }
       if (scope_id !== undefined && limits.interfaces !== undefined) {

@@ -38,6 +38,7 @@ export const Quota = closed(
     ipv6_64s: Nullable(LongLimit),
     blocks: Nullable(Limit),
     interfaces: Nullable(Limit),
+    floating_ips: Nullable(Limit),
     generation: Generation,
     created_at: Time,
     updated_at: Time,
@@ -73,6 +74,11 @@ export const QuotaRequest = closed(
         description: `Interfaces of the project; they are of no address scope. ${removes}`,
       }),
     ),
+    floating_ips: Type.Optional(
+      Type.Union([Limit, Type.Null()], {
+        description: `Floating IPs, each of them an allocation as well. ${removes}`,
+      }),
+    ),
   },
   { $id: 'QuotaRequest' },
 )
@@ -93,6 +99,7 @@ const counts = {
   allocations: counted(Limit, Limit),
   ipv6_64s: counted(LongLimit, Count),
   blocks: counted(Limit, Limit),
+  floating_ips: counted(Limit, Limit),
   // Not `generation`, which would be the tag of an answer that changes with every allocation.
   own_generation: Type.Union([Generation, Type.Null()], {
     description: 'Of the limits that are its own; null if there are none.',

@@ -56,7 +56,8 @@ const counted = (project_id: string | null, kind: Sql, type: Sql): Sql => sql`js
 const countsOf = (project_id: string | null, scopes: Sql, more: Sql = sql``): Sql => sql`
   select s.scope_id, ${counted(project_id, sql`allocations`, sql`bigint`)} as allocations,
     ${counted(project_id, sql`ipv6_64s`, sql`text`)} as ipv6_64s,
-    ${counted(project_id, sql`blocks`, sql`bigint`)} as blocks, ${more}
+    ${counted(project_id, sql`blocks`, sql`bigint`)} as blocks,
+    ${counted(project_id, sql`floating_ips`, sql`bigint`)} as floating_ips, ${more}
     case when ${project_id}::text is null then common.generation else own.generation end
       as own_generation
   from (${scopes}) s
@@ -72,7 +73,7 @@ export async function getQuotaCounts(db: Database, project_id: string | null) {
   const inAll = sql`select null::uuid as scope_id`
   const interfaces = counted(project_id, sql`interfaces`, sql`bigint`)
   const [counts] = await rows(db, QuotaCounts)`
-    select allocations, ipv6_64s, blocks, interfaces, own_generation
+    select allocations, ipv6_64s, blocks, interfaces, floating_ips, own_generation
     from (${countsOf(project_id, inAll, sql`${interfaces} as interfaces,`)}) counts`
   if (!counts) throw new Error('the counts of a project did not come back')
   return counts
@@ -100,7 +101,7 @@ export async function listScopeQuotas(
     union
     select scope_id from project_usage
     where project_id = ${project_id} and scope_id is not null
-      and (allocations, ipv6_64s, blocks) <> (0, 0, 0)`
+      and (allocations, ipv6_64s, blocks, floating_ips) <> (0, 0, 0, 0)`
   return rows(db, ScopeQuota)`
     ${countsOf(project_id, concerned)}
     where ${isBehind(after)} order by s.scope_id limit ${limit + 1}`
@@ -126,15 +127,18 @@ export function setQuota(
       select ${quotaColumns} from quotas where ${isAt({ project_id, scope_id })}`
     if (before) refuseUnexpected(before, expected)
     else if (expected) throw notYet()
-    const none = { id: newId(), allocations: null, ipv6_64s: null, blocks: null, interfaces: null }
-    const { id, allocations, ipv6_64s, blocks, interfaces } = { ...none, ...before, ...limits }
+    const none = { allocations: null, ipv6_64s: null, blocks: null }
+    const more = { interfaces: null, floating_ips: null }
+    const all = { id: newId(), ...none, ...more, ...before, ...limits }
+    const { id, allocations, ipv6_64s, blocks, interfaces, floating_ips } = all
     const [data] = await rows(tx, Quota)`
       insert into quotas as q
-        (id, project_id, scope_id, allocations, ipv6_64s, blocks, interfaces)
+        (id, project_id, scope_id, allocations, ipv6_64s, blocks, interfaces, floating_ips)
       values (${id}, ${project_id}, ${scope_id}, ${allocations}, ${ipv6_64s}, ${blocks},
-        ${interfaces})
+        ${interfaces}, ${floating_ips})
       on conflict (id) do update set allocations = excluded.allocations,
         ipv6_64s = excluded.ipv6_64s, blocks = excluded.blocks, interfaces = excluded.interfaces,
+        floating_ips = excluded.floating_ips,
         generation = q.generation + 1, updated_at = clock_timestamp()
       returning ${quotaColumns}`
     if (!data) throw new Error('limits that were set did not come back')
