@@ -49,3 +49,23 @@ create table v1_interfaces (
 );
 create index v1_interfaces_by_device on v1_interfaces (device_id, id) where device_id is not null;
 create index v1_interfaces_nameless on v1_interfaces (tenant_id, id) where vif_id is null;
+
+-- A route in any words, and the route of the block that they mean, if they mean one.
+create table v1_routes (
+  id uuid primary key,
+  block_id uuid not null references blocks on delete cascade,
+  destination text not null,
+  netmask text,
+  gateway text not null,
+  route_id uuid unique references block_routes on delete cascade,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp()
+);
+create index v1_routes_by_block on v1_routes (block_id, id);
+
+-- An address that an interface may use beside its own: somebody's allocation.
+create table v1_allowed_ips (
+  interface_id uuid not null references v1_interfaces on delete cascade,
+  allocation_id uuid not null,
+  primary key (interface_id, allocation_id)
+);

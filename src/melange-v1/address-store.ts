@@ -9,7 +9,7 @@ import type { BlockRow } from './block-store.ts'
 import { behindMarker } from './marker-store.ts'
 import type { Page } from './page.ts'
 
-const Row = Type.Object({
+export const AddressRow = Type.Object({
   id: Id,
   block_id: Id,
   address: AddressText,
@@ -21,13 +21,14 @@ const Row = Type.Object({
   started_at: Time,
 })
 /** An address that somebody holds. */
-export type AddressRow = Static<typeof Row>
+export type AddressRow = Static<typeof AddressRow>
 
 /** An address that was deallocated and then restored belongs to no interface any more. */
 const detached = 'melange-v1:detached'
 const isDetached = sql`a.tags @> ${[detached]}`
 
-const select = sql`
+/** Allocations `a`, as rows. */
+export const addressSelect = sql`
   select a.id, a.block_id, a.address, a.started_at,
     case when not ${isDetached} then coalesce(i.tenant_id, a.project_id) end as tenant_id,
     i.device_id,
@@ -44,8 +45,8 @@ const inBlock = ({ id, scope_id, cidr }: BlockRow): Sql => sql`
 
 /** One more than a page holds. */
 export function listAddresses(db: Database, block: BlockRow, page: Page): Promise<AddressRow[]> {
-  return rows(db, Row)`
-    ${select} where ${inBlock(block)} and ${behindMarker(sql`a.id`, page)}
+  return rows(db, AddressRow)`
+    ${addressSelect} where ${inBlock(block)} and ${behindMarker(sql`a.id`, page)}
     order by a.id limit ${page.limit + 1}`
 }
 
@@ -74,8 +75,8 @@ export async function listAllocated(
     conditions.push(sql`
       a.scope_id = any (array(select s.id from address_scopes s)) and a.address = ${address}::inet`)
   }
-  return rows(db, Row)`
-    ${select} where ${allOf(conditions)} order by a.id limit ${page.limit + 1}`
+  return rows(db, AddressRow)`
+    ${addressSelect} where ${allOf(conditions)} order by a.id limit ${page.limit + 1}`
 }
 
 /** Null if nobody holds it. */
@@ -84,26 +85,26 @@ export async function findAddress(
   block: BlockRow,
   address: string,
 ): Promise<AddressRow | null> {
-  const [found] = await rows(db, Row)`
-    ${select} where a.scope_id = ${block.scope_id} and a.address = ${address}::inet
+  const [found] = await rows(db, AddressRow)`
+    ${addressSelect} where a.scope_id = ${block.scope_id} and a.address = ${address}::inet
       and a.block_id = ${block.id}`
   return found ?? null
 }
 
 export async function getAddress(db: Database, id: string): Promise<AddressRow> {
-  const [found] = await rows(db, Row)`${select} where a.id = ${id}`
+  const [found] = await rows(db, AddressRow)`${addressSelect} where a.id = ${id}`
   if (!found) throw new Error('an address that was allocated did not come back')
   return found
 }
 
-const Held = Type.Object({ ...Row.properties, network_id: Nullable(Id) })
+const Held = Type.Object({ ...AddressRow.properties, network_id: Nullable(Id) })
 export type HeldRow = Static<typeof Held>
 
 /** What an interface has, the first first. */
 export function addressesOf(db: Database, interface_id: string): Promise<HeldRow[]> {
   return rows(db, Held)`
     select h.*, b.network_id from (
-      ${select} where a.owner_id = ${interface_id}::uuid::text and a.owner_type = 'interface') h
+      ${addressSelect} where a.owner_id = ${interface_id}::uuid::text and a.owner_type = 'interface') h
       join blocks b on b.id = h.block_id
     order by h.id`
 }

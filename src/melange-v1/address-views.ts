@@ -3,6 +3,7 @@ import type { AddressRow } from './address-store.ts'
 import { getBlockRows } from './block-store.ts'
 import { showBlockPart } from './block-views.ts'
 import type { InterfaceRow } from './interface-store.ts'
+import { listRoutesOf, type RouteRow } from './route-store.ts'
 import type { Settings } from './settings.ts'
 import { type Data, showAddress, Timestamp } from './values.ts'
 
@@ -28,6 +29,7 @@ export async function showConfiguration(
   settings: Settings,
 ): Promise<Data[]> {
   const blocks = await getBlockRows(db, [...new Set(addresses.map(row => row.block_id))])
+  const routes = await listRoutesOf(db, [...blocks.keys()])
   return addresses.flatMap(row => {
     const block = blocks.get(row.block_id)
     if (!block) return []
@@ -36,9 +38,16 @@ export async function showConfiguration(
       interface_id: row.interface_id,
       address: showAddress(row.address),
       version: versionOf(row.address),
-      ip_block: { ...showBlockPart(block, settings), ip_routes: [] },
+      ip_block: {
+        ...showBlockPart(block, settings),
+        ip_routes: routes.filter(route => route.block_id === block.id).map(showRoutePart),
+      },
     }
   })
+}
+
+const showRoutePart = ({ id, destination, netmask, gateway }: RouteRow): Data => {
+  return { id, destination, netmask, gateway }
 }
 
 export function showInterface(row: InterfaceRow, ip_addresses: Data): Data {

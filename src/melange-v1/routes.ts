@@ -2,10 +2,13 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Database, retryTransaction } from '../db/database.ts'
 import { errorCatalogue, IpamError } from '../errors.ts'
 import { addressRoutes } from './addresses.ts'
+import { allowedRoutes } from './allowed.ts'
 import { blockRoutes } from './blocks.ts'
 import { Fault, type FaultStatus, noSuchPath } from './fault.ts'
 import { interfaceRoutes } from './interfaces.ts'
+import { ipRoutes } from './ip-routes.ts'
 import { macRangeRoutes } from './mac-ranges.ts'
+import { natMappingRoutes } from './nat.ts'
 import { askedFormat, askedVersion, type Format } from './negotiate.ts'
 import { policyRoutes } from './policies.ts'
 import { readBody } from './request-body.ts'
@@ -15,7 +18,10 @@ import type { Data } from './values.ts'
 import { writeXml, writeXmlFault, writeXmlPage, xmlExtensions } from './xml-write.ts'
 
 const findRoute = createRouter([
+  ...natMappingRoutes,
+  ...allowedRoutes,
   ...addressRoutes,
+  ...ipRoutes,
   ...blockRoutes,
   ...policyRoutes,
   ...interfaceRoutes,
