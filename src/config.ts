@@ -110,6 +110,11 @@ export const Config = Type.Object(
             'The block that a network gets which has none when addresses are asked of it.',
         }),
       ),
+      ip_allocation_retries: positive(
+        5,
+        'How often a request is tried that lost a name to another one.',
+        100,
+      ),
       ipv6_generator: Type.Union([Type.Literal('tenant'), Type.Literal('eui64')], {
         default: 'tenant',
         description: 'How new blocks make IPv6 addresses, if no policy says how.',

@@ -1,3 +1,4 @@
+import { associationErrors } from './association-errors.ts'
 import { interfaceErrors } from './interface-errors.ts'
 
 /** Every failure a client can meet: the code is the contract, the text may change. */
@@ -62,16 +63,6 @@ export const errorCatalogue = {
     status: 404,
     title: 'Policy not found',
     advice: 'List the policies; it may have been deleted.',
-  },
-  floating_ip_not_found: {
-    status: 404,
-    title: 'Floating IP not found',
-    advice: 'List the floating IPs; it may have been released.',
-  },
-  nat_mapping_not_found: {
-    status: 404,
-    title: 'NAT mapping not found',
-    advice: 'List the NAT mappings; it goes when one of its allocations ends.',
   },
   quota_not_found: {
     status: 404,
@@ -267,11 +258,6 @@ export const errorCatalogue = {
     title: 'The address waits for nobody any more',
     advice: 'Ask for the address by `address`; it may be free still.',
   },
-  floating_ip_exists: {
-    status: 409,
-    title: 'There is a floating IP of this id',
-    advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
-  },
   block_not_public: {
     status: 409,
     title: 'A floating IP is an address of the public address scope',
@@ -287,11 +273,6 @@ export const errorCatalogue = {
     status: 409,
     title: 'The allocation has another floating IP',
     advice: 'Let that one point elsewhere or at nothing first, or use another allocation.',
-  },
-  nat_mapping_exists: {
-    status: 409,
-    title: 'The two allocations are mapped already',
-    advice: 'Use the mapping that is there.',
   },
   generation_mismatch: {
     status: 409,
@@ -345,6 +326,7 @@ export const errorCatalogue = {
       'Try again. If this was a change, look first whether it was made: the answer may have been lost after the commit. One that has an `Idempotency-Key` is safe to repeat.',
   },
   ...interfaceErrors,
+  ...associationErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 
 export type ErrorCode = keyof typeof errorCatalogue

@@ -123,11 +123,14 @@ function patternOf({ path, suffix }: Route): RegExp {
   return new RegExp(`^${names}${endings[suffix]}$`)
 }
 
+const nameMax = 255
+
 function decode(groups: Readonly<Record<string, string>>): Record<string, string> | null {
   try {
     const entries = Object.entries(groups).map(([name, text]) => [name, decodeURIComponent(text)])
-    // PostgreSQL has no text with a NUL in it.
-    return entries.some(([, text]) => text?.includes('\0')) ? null : Object.fromEntries(entries)
+    // Nothing has such a name, and PostgreSQL has no text with a NUL in it.
+    const isNoName = entries.some(([, text = '']) => text.includes('\0') || text.length > nameMax)
+    return isNoName ? null : Object.fromEntries(entries)
   } catch {
     return null
   }

@@ -89,19 +89,20 @@ async function answerOf(
   const query = new URL(url).searchParams
   const call = { settings, params, query, body: readBody(text, headers['content-type']), url }
   if (!isWrite) return handler({ ...call, db })
-  return untilNamed(() => retryTransaction(db, tx => handler({ ...call, db: tx })))
+  return untilNamed(settings.ip_allocation_retries, () =>
+    retryTransaction(db, tx => handler({ ...call, db: tx })),
+  )
 }
 
-const namesTakenMax = 5
-
 /** Names that the original does not ask for are made up, and somebody may be faster with one. */
-async function untilNamed<T>(work: () => Promise<T>): Promise<T> {
+async function untilNamed<T>(attemptsMax: number, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work()
     } catch (error) {
-      const isTaken = error instanceof IpamError && /_name_taken$|^network_exists$/.test(error.code)
-      if (!isTaken || attempt === namesTakenMax) throw error
+      const isTaken =
+        error instanceof IpamError && /_name_taken$|^(network|interface)_exists$/.test(error.code)
+      if (!isTaken || attempt === attemptsMax) throw error
     }
   }
 }

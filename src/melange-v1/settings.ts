@@ -5,6 +5,7 @@ export type Settings = {
   readonly keep_deallocated_ips: boolean
   readonly keep_deallocated_ips_for_days: number
   readonly default_cidr?: string
+  readonly ip_allocation_retries: number
   readonly ipv6_generator: 'tenant' | 'eui64'
   readonly page_size: number
   readonly extensions: boolean
