@@ -32,7 +32,7 @@ test('every route of the app is in it', () => {
   for (const { method, url } of routesOf(api.app.printRoutes({ commonPrefix: false }))) {
     if (method === 'HEAD' || url === '/v2/openapi.json' || url === '/v2/') continue
     // The original API has paths of its own kind; test/conformance has them.
-    if (/^\/(v0\.1|v1\.0|ipam|extensions)([/*]|$)/.test(url)) continue
+    if (url.endsWith('*') || /^\/(v0\.1|v1\.0|ipam|extensions)$/.test(url)) continue
     expect(documented).toContain(`${method} ${url}`)
   }
 })
