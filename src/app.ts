@@ -9,6 +9,9 @@ import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
 import { answerInProblems, readJson, strictValidator } from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
+import { melangeV1 } from './melange-v1/routes.ts'
+import type { Settings as MelangeV1Settings } from './melange-v1/settings.ts'
+import { versionList } from './melange-v1/version-routes.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { metricsRoutes } from './metrics/routes.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
@@ -191,6 +194,7 @@ export type AppOptions = {
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
   readonly api: { readonly body_bytes_max: number; readonly request_timeout_seconds: number }
+  readonly melange_v1: MelangeV1Settings
   readonly logger?: FastifyBaseLogger
   /** Takes the place of the built-in allocator: the benchmark compares others with it. */
   readonly customAllocator?: Allocator
@@ -265,7 +269,9 @@ export async function buildApp(options: AppOptions) {
     ...options.tokens,
   })
 
+  await app.register(versionList)
   await app.register(statusRoutes, { db, version })
+  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate })
   await app.register(async v2 => {
     v2.decorateRequest('caller', '')
     v2.addHook('onRequest', authenticate)

@@ -37,6 +37,7 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'status-routes.ts': ['errors.ts', 'schema.ts', 'db'],
   metrics: ['schema.ts', 'coalescer.ts', 'db'],
+  'melange-v1': ['ip', 'ids.ts', 'errors.ts', 'schema.ts', 'db', 'resources'],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
   'app.ts': [
@@ -49,6 +50,7 @@ const mayImport: Record<string, readonly string[]> = {
     'db',
     'auth',
     'resources',
+    'melange-v1',
     'status-routes.ts',
     'metrics',
   ],

@@ -30,7 +30,9 @@ test('every operation has an id of its own, a summary and a tag', () => {
 test('every route of the app is in it', () => {
   const documented = operationsOf(api.app).map(({ method, path }) => `${method} ${path}`)
   for (const { method, url } of routesOf(api.app.printRoutes({ commonPrefix: false }))) {
-    if (method === 'HEAD' || url === '/v2/openapi.json') continue
+    if (method === 'HEAD' || url === '/v2/openapi.json' || url === '/v2/') continue
+    // The original API has paths of its own kind; test/conformance has them.
+    if (url.endsWith('*') || /^\/(v0\.1|v1\.0|ipam|extensions)$/.test(url)) continue
     expect(documented).toContain(`${method} ${url}`)
   }
 })

@@ -1,8 +1,10 @@
 import type { InjectOptions } from 'fastify'
 import type { Static } from 'typebox'
+import { Value } from 'typebox/value'
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
 import { type AppOptions, buildApp } from '../../src/app.ts'
 import { audit } from '../../src/audit/store.ts'
+import { Config } from '../../src/config.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
 import type { Conflict } from '../../src/errors.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
@@ -78,6 +80,7 @@ const defaults = {
   allocator: { lanes: 2, batch_max: 256, waiting_max: 10_000 },
   tokens: { cache_seconds: 10, cache_max: 100 },
   api: { body_bytes_max: 1_048_576, request_timeout_seconds: 30 },
+  melange_v1: (Value.Default(Config, {}) as Static<typeof Config>).melange_v1,
 }
 
 /** An API over a database of its own; its answers are held against its OpenAPI document. */

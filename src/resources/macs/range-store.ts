@@ -127,13 +127,23 @@ export function updateMacRange(
   })
 }
 
-/** @throws {IpamError} `mac_range_not_found`, `precondition_failed`, `mac_range_in_use` */
-export function deleteMacRange(db: Database, { id, expected }: Target): Promise<void> {
+/**
+ * Deletes a range. If its MACs are to be kept, who has one keeps it, of no range from now on.
+ *
+ * @throws {IpamError} `mac_range_not_found`, `precondition_failed`, `mac_range_in_use`
+ */
+export function deleteMacRange(
+  db: Database,
+  { id, expected, keepMacs = false }: Target & { readonly keepMacs?: boolean },
+): Promise<void> {
   return retryTransaction(db, async tx => {
     await lockMacRanges(tx)
     const range = await lockMacRange(tx, id)
     refuseUnexpected(range, expected)
-    await refuseHeld(tx, readMacPrefix(range.prefix, 'prefix'))
+    if (keepMacs) {
+      await tx.query(sql`
+        update macs set range_id = null, pool_id = null where range_id = ${id}`)
+    } else await refuseHeld(tx, readMacPrefix(range.prefix, 'prefix'))
     await tx.query(sql`delete from mac_ranges where id = ${id}`)
     await appendEvents(tx, [eventOf('mac_range.deleted', range)])
   })
