@@ -9,6 +9,9 @@ import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
 import { answerInProblems, readJson, strictValidator } from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
+import { melangeV1 } from './melange-v1/routes.ts'
+import type { Settings as MelangeV1Settings } from './melange-v1/settings.ts'
+import { versionList } from './melange-v1/version-routes.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { metricsRoutes } from './metrics/routes.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
@@ -55,6 +58,40 @@ import {
 import { Event, eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
+import { floatingIpRoutes } from './resources/floating-ips/routes.ts'
+import {
+  FloatingIp,
+  FloatingIpAssociation,
+  FloatingIpPatch,
+  FloatingIpRequest,
+} from './resources/floating-ips/schema.ts'
+import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
+import { deviceRoutes } from './resources/interfaces/device-routes.ts'
+import { interfaceRoutes } from './resources/interfaces/routes.ts'
+import {
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
+  DeviceInterfacesRequest,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
+} from './resources/interfaces/schema.ts'
+import { macRangeRoutes } from './resources/macs/range-routes.ts'
+import { macRoutes } from './resources/macs/routes.ts'
+import {
+  Mac,
+  MacRange,
+  MacRangePatch,
+  MacRangeRequest,
+  MacRangeUtilisation,
+  MacRequest,
+} from './resources/macs/schema.ts'
+import { natMappingRoutes } from './resources/nat-mappings/routes.ts'
+import { NatMapping, NatMappingRequest } from './resources/nat-mappings/schema.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
 import {
   Network,
@@ -88,6 +125,9 @@ const sharedSchemas = [
   Allocation,
   AllocationPatch,
   AllocationRequest,
+  AllowedAddress,
+  AllowedAddressPatch,
+  AllowedAddressRequest,
   Block,
   BlockConfiguration,
   BulkOutcome,
@@ -101,16 +141,35 @@ const sharedSchemas = [
   ChildrenRequest,
   DhcpOption,
   DhcpOptionRequest,
+  DeviceInterfacesRequest,
   EffectiveRules,
   Event,
+  FloatingIp,
+  FloatingIpAssociation,
+  FloatingIpPatch,
+  FloatingIpRequest,
   Forecast,
   FreeRange,
   KnownDhcpOption,
+  Interface,
+  InterfaceAddressRequest,
+  InterfacePatch,
+  InterfacePeriod,
+  InterfaceRequest,
+  InterfaceSpec,
+  Mac,
+  MacRange,
+  MacRangePatch,
+  MacRangeRequest,
+  MacRangeUtilisation,
+  MacRequest,
   Policy,
   PolicyPatch,
   PolicyRequest,
   PolicyRules,
   PolicyRulesRequest,
+  NatMapping,
+  NatMappingRequest,
   Network,
   NetworkPatch,
   NetworkRequest,
@@ -135,6 +194,7 @@ export type AppOptions = {
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
   readonly api: { readonly body_bytes_max: number; readonly request_timeout_seconds: number }
+  readonly melange_v1: MelangeV1Settings
   readonly logger?: FastifyBaseLogger
   /** Takes the place of the built-in allocator: the benchmark compares others with it. */
   readonly customAllocator?: Allocator
@@ -209,7 +269,9 @@ export async function buildApp(options: AppOptions) {
     ...options.tokens,
   })
 
+  await app.register(versionList)
   await app.register(statusRoutes, { db, version })
+  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate })
   await app.register(async v2 => {
     v2.decorateRequest('caller', '')
     v2.addHook('onRequest', authenticate)
@@ -224,9 +286,16 @@ export async function buildApp(options: AppOptions) {
     await v2.register(allocationRoutes, { db, allocator })
     await v2.register(holdRoutes, { db, holds: createHolds(db, { ...options.allocator, lanes }) })
     await v2.register(changesRoutes, { db })
+    await v2.register(floatingIpRoutes, { db })
+    await v2.register(natMappingRoutes, { db })
     await v2.register(quarantineRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
+    await v2.register(macRangeRoutes, { db })
+    await v2.register(macRoutes, { db })
+    await v2.register(interfaceRoutes, { db })
+    await v2.register(deviceRoutes, { db })
+    await v2.register(allowedRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
   })

@@ -84,6 +84,52 @@ export const Config = Type.Object(
       ),
       retention_days: positive(400, 'After how many days a sample that ended is removed.', 36_500),
     }),
+    melange_v1: section('The API of the original Melange, v0.1 and v1.0: docs/melange-v1.md.', {
+      dns1: Type.String({
+        default: '8.8.8.8',
+        maxLength: 255,
+        description: 'First name server of blocks that name none.',
+      }),
+      dns2: Type.String({ default: '8.8.4.4', maxLength: 255, description: 'And the second.' }),
+      keep_deallocated_ips: Type.Boolean({
+        default: false,
+        description:
+          'Whether addresses that are given back through their network wait as others do.',
+      }),
+      keep_deallocated_ips_for_days: Type.Integer({
+        default: 2,
+        minimum: 0,
+        maximum: 3650,
+        description: 'How long an address of a new block waits, if no policy says how long.',
+      }),
+      default_cidr: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: 49,
+          description:
+            'The block that a network gets which has none when addresses are asked of it.',
+        }),
+      ),
+      ip_allocation_retries: positive(
+        5,
+        'How often a request is tried that lost a name to another one.',
+        100,
+      ),
+      ipv6_generator: Type.Union([Type.Literal('tenant'), Type.Literal('eui64')], {
+        default: 'tenant',
+        description: 'How new blocks make IPv6 addresses, if no policy says how.',
+      }),
+      page_size: positive(200, 'Entries of a list, where the request has no `limit`.', 10_000),
+      extensions: Type.Boolean({
+        default: false,
+        description: 'Whether there is the (empty) list of extensions.',
+      }),
+      identity_headers: Type.Boolean({
+        default: false,
+        description:
+          'Whether X-Tenant and X-Role of a proxy, which has the token, restrict what a request may do.',
+      }),
+    }),
     log_level: Type.Union(
       (['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const).map(level =>
         Type.Literal(level),

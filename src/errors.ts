@@ -1,3 +1,7 @@
+import { configurationErrors } from './configuration-errors.ts'
+import { floatingIpErrors } from './floating-ip-errors.ts'
+import { interfaceErrors } from './interface-errors.ts'
+
 /** Every failure a client can meet: the code is the contract, the text may change. */
 export const errorCatalogue = {
   invalid_request: {
@@ -39,17 +43,6 @@ export const errorCatalogue = {
     status: 404,
     title: 'Block not found',
     advice: 'List the blocks; it may have been deleted.',
-  },
-  block_route_not_found: {
-    status: 404,
-    title: 'The block has no such route',
-    advice: 'List the routes of the block; it may have been deleted.',
-  },
-  dhcp_option_not_found: {
-    status: 404,
-    title: 'The DHCP option is not set there',
-    advice:
-      'List the options that are set there; see the configuration of a block for all that reach it.',
   },
   allocation_not_found: {
     status: 404,
@@ -132,21 +125,6 @@ export const errorCatalogue = {
     status: 409,
     title: 'A block can grow or shrink, but not move',
     advice: 'Use a CIDR that contains the present one or lies inside it.',
-  },
-  block_route_exists: {
-    status: 409,
-    title: 'The block has a route to this destination',
-    advice: 'Change that route, or choose another destination.',
-  },
-  block_route_limit_reached: {
-    status: 409,
-    title: 'The block has as many routes as a block can have',
-    advice: 'Delete routes that are not needed, or join their destinations.',
-  },
-  dhcp_option_limit_reached: {
-    status: 409,
-    title: 'As many DHCP options are set there as there can be',
-    advice: 'Delete options that are not needed.',
   },
   gateway_unusable: {
     status: 409,
@@ -255,6 +233,11 @@ export const errorCatalogue = {
     title: 'The address waits for nobody any more',
     advice: 'Ask for the address by `address`; it may be free still.',
   },
+  block_not_public: {
+    status: 409,
+    title: 'A floating IP is an address of the public address scope',
+    advice: 'Take it from a block, or a network, of the scope `public`.',
+  },
   generation_mismatch: {
     status: 409,
     title: 'The allocation has changed since',
@@ -306,15 +289,18 @@ export const errorCatalogue = {
     advice:
       'Try again. If this was a change, look first whether it was made: the answer may have been lost after the commit. One that has an `Idempotency-Key` is safe to repeat.',
   },
+  ...configurationErrors,
+  ...floatingIpErrors,
+  ...interfaceErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 
 export type ErrorCode = keyof typeof errorCatalogue
 
 /** Something that is in the way of a request. */
 export type Conflict = {
-  readonly type: 'block' | 'allocation' | 'quarantine'
+  readonly type: 'block' | 'allocation' | 'quarantine' | 'mac'
   readonly id: string
-  /** The CIDR of a block; the address of an allocation, or of one that ended and waits. */
+  /** The CIDR of a block; the address of an allocation, or of one that ended and waits; a MAC. */
   readonly address: string
 }
 

@@ -41,7 +41,7 @@ export const Problem = closed(
     conflicts: Type.Optional(
       Type.Array(
         closed({
-          type: oneOf(['block', 'allocation', 'quarantine']),
+          type: oneOf(['block', 'allocation', 'quarantine', 'mac']),
           id: Type.String(),
           address: Type.String(),
         }),

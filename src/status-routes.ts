@@ -8,40 +8,23 @@ import { problems } from './schema.ts'
 const tags = ['status']
 const open = { tags, security: [] }
 
-const Version = Type.Object({
-  id: Type.String(),
-  status: Type.String(),
-  links: Type.Array(Type.Object({ rel: Type.String(), href: Type.String() })),
-})
-
-/** What needs no token: which API versions there are, whether the process is up, its OpenAPI. */
+/** What needs no token: where the API is described, whether the process is up, its OpenAPI. */
 export const statusRoutes: FastifyPluginAsyncTypebox<{
   db: OpenDatabase
   version: string
 }> = async (app, { db, version }) => {
-  app.get(
-    '/',
-    {
-      schema: {
-        operationId: 'listVersions',
-        summary: 'List the versions of the API',
-        ...open,
-        response: { 200: Type.Object({ versions: Type.Array(Version) }) },
+  app.get('/v2/', { schema: { hide: true } }, async request => ({
+    versions: [
+      {
+        id: 'v2',
+        status: 'CURRENT',
+        links: [
+          { rel: 'self', href: `${request.protocol}://${request.host}/v2/` },
+          { rel: 'describedby', href: `${request.protocol}://${request.host}/v2/openapi.json` },
+        ],
       },
-    },
-    async request => ({
-      versions: [
-        {
-          id: 'v2',
-          status: 'CURRENT',
-          links: [
-            { rel: 'self', href: `${request.protocol}://${request.host}/v2/` },
-            { rel: 'describedby', href: `${request.protocol}://${request.host}/v2/openapi.json` },
-          ],
-        },
-      ],
-    }),
-  )
+    ],
+  }))
 
   app.get(
     '/healthz',

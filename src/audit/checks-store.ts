@@ -1,4 +1,6 @@
 import { type Sql, sql } from '../db/sql.ts'
+import { associationChecks } from './association-checks-store.ts'
+import { macChecks } from './mac-checks-store.ts'
 import { countOf, lastOf } from './prefixes-store.ts'
 import { spaceChecks } from './space-checks-store.ts'
 
@@ -24,20 +26,31 @@ const nothingRemoved = sql`exists (select from event_horizon where removed_throu
 /** What each project has in each scope, and (without a scope) in all of them, counted anew. */
 const projectCounts = sql`
   select project_id, scope_id, count(allocation) as allocations, count(block) as blocks,
+    count(floating) as floating_ips, count(interface) as interfaces,
     coalesce(sum(div(${countOf(sql`allocation`)}, 18446744073709551616)), 0) as ipv6_64s
   from (
-    select project_id, scope_id, address as allocation, null::cidr as block from allocations
+    select project_id, scope_id, address as allocation, null::cidr as block,
+      null::uuid as floating, null::uuid as interface
+    from allocations
     union all
-    select project_id, null, address, null from allocations
+    select project_id, null, address, null, null, null from allocations
     union all
-    select project_id, scope_id, null, cidr from blocks where project_id is not null
+    select project_id, scope_id, null, cidr, null, null from blocks where project_id is not null
     union all
-    select project_id, null, null, cidr from blocks where project_id is not null
+    select project_id, null, null, cidr, null, null from blocks where project_id is not null
+    union all
+    select project_id, scope_id, null, null, id, null from floating_ips
+    union all
+    select project_id, null, null, null, id, null from floating_ips
+    union all
+    select project_id, null, null, null, null, id from interfaces
   ) had
   group by project_id, scope_id`
 
 export const checks: Readonly<Record<string, Sql>> = {
   ...spaceChecks,
+  ...associationChecks,
+  ...macChecks,
 
   'I4 address held by two at one time': sql`
     select scope_id::text || ' ' || address as subject,
@@ -81,15 +94,18 @@ export const checks: Readonly<Record<string, Sql>> = {
   'I7 counts of projects': sql`
     select coalesce(u.project_id, t.project_id)
         || coalesce(' in ' || coalesce(u.scope_id, t.scope_id), '') as subject,
-      format('counts (allocations, IPv6 /64s, blocks) %s, has %s',
-        (u.allocations, u.ipv6_64s, u.blocks), (t.allocations, t.ipv6_64s, t.blocks)) as detail
+      format('counts (allocations, IPv6 /64s, blocks, floating IPs, interfaces) %s, has %s',
+        (u.allocations, u.ipv6_64s, u.blocks, u.floating_ips, u.interfaces),
+        (t.allocations, t.ipv6_64s, t.blocks, t.floating_ips, t.interfaces)) as detail
     from project_usage u full join (${projectCounts}) t on t.project_id = u.project_id
       and coalesce(t.scope_id::text, '') = coalesce(u.scope_id::text, '')
-    where (coalesce(u.allocations, 0), coalesce(u.ipv6_64s, 0), coalesce(u.blocks, 0))
-      <> (coalesce(t.allocations, 0), coalesce(t.ipv6_64s, 0), coalesce(t.blocks, 0))`,
+    where (coalesce(u.allocations, 0), coalesce(u.ipv6_64s, 0), coalesce(u.blocks, 0),
+        coalesce(u.floating_ips, 0), coalesce(u.interfaces, 0))
+      <> (coalesce(t.allocations, 0), coalesce(t.ipv6_64s, 0), coalesce(t.blocks, 0),
+        coalesce(t.floating_ips, 0), coalesce(t.interfaces, 0))`,
 
-  // The last event of what is deleted shows it as it was before. The ids of networks are chosen by
-  // callers, who may use them again. The built-in scope was there before all events. That a
+  // The last event of what is deleted shows it as it was before. The ids of networks, interfaces and
+  // floating IPs are chosen by callers, who may use them again. The built-in scope was there before all events. That a
   // threshold is passed changes no object.
   'I9 events out of order': sql`
     select object_id::text as subject,
@@ -105,9 +121,10 @@ export const checks: Readonly<Record<string, Sql>> = {
       window w as (partition by object_id, split_part(type, '.', 1) order by seq)
     ) sorted
     where generation <> case
-        when type_before = 'network.deleted' then (type = 'network.created')::int
+        when type_before in ('network.deleted', 'interface.deleted', 'floating_ip.deleted')
+          then (type like '%.created')::int
         when type like '%.deleted' then before else before + 1 end
-      or type_before <> 'network.deleted'
+      or type_before not in ('network.deleted', 'interface.deleted', 'floating_ip.deleted')
         and (type like '%.created' or type_before ~ '[.](deleted|released|expired)$')
       or before is null and ${nothingRemoved} and generation <> 1
         + (object_id in (select id from address_scopes where project_id is null))::int`,
@@ -146,11 +163,19 @@ export const checks: Readonly<Record<string, Sql>> = {
       union all
       select id, generation, created_at from policies
       union all
+      select id, generation, created_at from floating_ips
+      union all
       select id, generation, created_at from quotas
       union all
       select id, generation, created_at from block_routes
       union all
       select id, generation, created_at from dhcp_options
+      union all
+      select id, generation, created_at from mac_ranges
+      union all
+      select id, generation, created_at from interfaces
+      union all
+      select id, generation, created_at from allowed_addresses
     ) o
       left join events e on e.object_id = o.id and (e.data ->> 'generation')::int = o.generation
     where e.seq is null and ${nothingRemoved}

@@ -11,6 +11,9 @@ const RuledBlock = Type.Object({
   version: Type.Union([Type.Literal(4), Type.Literal(6)]),
   gateway_ip: Type.Union([Type.String(), Type.Null()]),
   allocate_network_address: Type.Boolean(),
+  keeps_last_address: Type.Boolean(),
+  default_quarantine_seconds: Type.Integer(),
+  default_ipv6_generator: Type.Union([Type.String(), Type.Null()]),
   own_strategy: Type.Union([Type.String(), Type.Null()]),
   is_leaf: Type.Boolean(),
   kept: Type.Record(Type.String(), Type.Unknown()),
@@ -35,6 +38,7 @@ export async function* findStaleRules(tx: Database): AsyncGenerator<Stale> {
   for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
     const blocks = await rows(tx, RuledBlock)`
       select b.id, b.cidr, family(b.cidr) as version, b.gateway_ip, b.allocate_network_address,
+        b.keeps_last_address, b.default_quarantine_seconds, b.default_ipv6_generator,
         b.own_strategy, not exists (select from blocks c where c.parent_id = b.id) as is_leaf,
         jsonb_build_object('strategy', b.strategy, 'quarantine_seconds', b.quarantine_seconds,
           'quarantine_reuse', b.quarantine_reuse, 'ipv6_generator', b.ipv6_generator,
@@ -85,13 +89,14 @@ function rangesSaid(block: RuledBlock, rules: ResolvedRules): string[] {
 
 /** The columns of a block that rules decide; a container keeps no addresses back. */
 function settingsOf(block: RuledBlock, rules: ResolvedRules): Record<string, unknown> {
-  const kind = block.version === 6 ? (rules.ipv6_generator?.value.kind ?? null) : null
+  const said = rules.ipv6_generator?.value.kind ?? block.default_ipv6_generator
+  const kind = block.version === 6 ? said : null
   const isStrategy = kind === 'sequential' || kind === 'random'
   const { octets, reason } = keptOctets(block, rules)
   const isRuled = block.is_leaf && (rules.exclusions || rules.purposes)
   return {
     strategy: block.own_strategy ?? (isStrategy ? kind : rules.strategy?.value) ?? 'sequential',
-    quarantine_seconds: rules.quarantine_seconds?.value ?? 0,
+    quarantine_seconds: rules.quarantine_seconds?.value ?? block.default_quarantine_seconds,
     quarantine_reuse: rules.quarantine_reuse?.value === 'when_full',
     ipv6_generator: isStrategy ? null : kind,
     utilisation_thresholds: rules.utilisation_thresholds?.value ?? [],

@@ -26,8 +26,9 @@ test('what tells of the server itself needs none', async () => {
   for (const url of ['/', '/healthz', '/readyz', '/v2/openapi.json']) {
     expect(await api.send({ method: 'GET', url })).toMatchObject({ status: 200 })
   }
-  const { body } = await api.send({ method: 'GET', url: '/' })
-  expect(body).toMatchObject({ versions: [{ id: 'v2', status: 'CURRENT' }] })
+  const root = await api.send({ method: 'GET', url: '/' })
+  expect(root.body).toMatchObject({ versions: [{ name: 'v0.1' }, { name: 'v1.0' }] })
+  expect(root.headers.link).toBe('</v2/>; rel="latest-version"')
 })
 
 test.each([

@@ -30,7 +30,9 @@ test('every operation has an id of its own, a summary and a tag', () => {
 test('every route of the app is in it', () => {
   const documented = operationsOf(api.app).map(({ method, path }) => `${method} ${path}`)
   for (const { method, url } of routesOf(api.app.printRoutes({ commonPrefix: false }))) {
-    if (method === 'HEAD' || url === '/v2/openapi.json') continue
+    if (method === 'HEAD' || url === '/v2/openapi.json' || url === '/v2/') continue
+    // The original API has paths of its own kind; test/conformance has them.
+    if (url.endsWith('*') || /^\/(v0\.1|v1\.0|ipam|extensions)$/.test(url)) continue
     expect(documented).toContain(`${method} ${url}`)
   }
 })
@@ -58,7 +60,9 @@ test('every operation of v2 lists its problems, each by a code of the catalogue'
     const changing = ['payload_too_large', 'unsupported_media_type', 'overloaded']
     expect(codes).toEqual(expect.arrayContaining([...everywhere, 'database_unavailable']))
     if (method !== 'GET') expect(codes).toEqual(expect.arrayContaining(changing))
-    if (path.includes('{')) expect(codes.join()).toMatch(/_not_found/)
+    // A device is no more than the interfaces that name it, so none is unknown.
+    if (path.includes('{') && !path.includes('/devices/'))
+      expect(codes.join()).toMatch(/_not_found/)
   }
 })
 

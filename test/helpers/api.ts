@@ -1,8 +1,10 @@
 import type { InjectOptions } from 'fastify'
 import type { Static } from 'typebox'
+import { Value } from 'typebox/value'
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
 import { type AppOptions, buildApp } from '../../src/app.ts'
 import { audit } from '../../src/audit/store.ts'
+import { Config } from '../../src/config.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
 import type { Conflict } from '../../src/errors.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
@@ -16,6 +18,8 @@ import type {
 } from '../../src/resources/blocks/schema.ts'
 import type { BlockConfiguration, DhcpOption } from '../../src/resources/dhcp-options/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
+import type { FloatingIp, FloatingIpAssociation } from '../../src/resources/floating-ips/schema.ts'
+import type { NatMapping } from '../../src/resources/nat-mappings/schema.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
 import type { QuarantinedAddress } from '../../src/resources/quarantine/schema.ts'
@@ -27,10 +31,15 @@ export type Body = Block &
   Allocation &
   AddressScope &
   Network &
+  FloatingIp &
+  NatMapping &
   NetworkUtilisation &
   Utilisation & {
     address_scopes: AddressScope[]
     networks: Network[]
+    floating_ips: FloatingIp[]
+    nat_mappings: NatMapping[]
+    associations: FloatingIpAssociation[]
     blocks: Block[]
     routes: BlockRoute[]
     dhcp_options: DhcpOption[]
@@ -71,6 +80,7 @@ const defaults = {
   allocator: { lanes: 2, batch_max: 256, waiting_max: 10_000 },
   tokens: { cache_seconds: 10, cache_max: 100 },
   api: { body_bytes_max: 1_048_576, request_timeout_seconds: 30 },
+  melange_v1: (Value.Default(Config, {}) as Static<typeof Config>).melange_v1,
 }
 
 /** An API over a database of its own; its answers are held against its OpenAPI document. */
@@ -171,6 +181,9 @@ export class Api {
   async pages<
     K extends
       | 'networks'
+      | 'floating_ips'
+      | 'nat_mappings'
+      | 'associations'
       | 'blocks'
       | 'routes'
       | 'dhcp_options'

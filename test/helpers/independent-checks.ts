@@ -143,7 +143,10 @@ const changes: Readonly<Record<string, readonly string[]>> = {
   policy: ['created', 'updated', 'deleted'],
   address_scope: ['created', 'updated', 'deleted'],
   quota: ['updated', 'deleted'],
+  floating_ip: ['created', 'updated', 'associated', 'moved', 'disassociated', 'deleted'],
 }
+/** Things whose ids callers may use again. */
+const reusable = ['network', 'floating_ip']
 /** What is made by the first change of it. */
 const firstOf = (kind: string) => (kind === 'quota' ? 'updated' : 'created')
 
@@ -151,7 +154,8 @@ const firstOf = (kind: string) => (kind === 'quota' ? 'updated' : 'created')
 async function findEventFaults(query: Query): Promise<string[]> {
   const events = await query(`
     select type, object_id, (data ->> 'generation')::int as generation from events
-    where split_part(type, '.', 2) not in ('threshold_reached', 'threshold_left') order by seq`)
+    where split_part(type, '.', 2) not in ('threshold_reached', 'threshold_left')
+      and type not like 'nat\\_mapping.%' order by seq`)
   // What the migration made has no event of its beginning.
   const builtIn = await query(`select id from address_scopes where project_id is null`)
   const present = new Map<unknown, { generation: number; isGone: boolean }>(
@@ -162,7 +166,7 @@ async function findEventFaults(query: Query): Promise<string[]> {
     const [kind = '', change = ''] = String(type).split('.')
     const before = present.get(object_id)
     const step = change === 'deleted' ? 0 : 1
-    const isAgain = kind === 'network' && before?.isGone // Callers may use its id again.
+    const isAgain = reusable.includes(kind) && before?.isGone
     const isNext =
       before && !isAgain
         ? !before.isGone && Number(generation) === before.generation + step
@@ -179,6 +183,7 @@ async function findEventFaults(query: Query): Promise<string[]> {
     union all select id, generation, false from blocks
     union all select id, generation, false from networks
     union all select id, generation, false from policies
+    union all select id, generation, false from floating_ips
     union all select id, generation, false from address_scopes
     union all select id, generation, false from quotas`)
   for (const { id, generation, is_gone } of objects) {

@@ -142,8 +142,13 @@ export class ServerProcess {
     return this.#output.stdout
   }
 
-  request<T>(method: string, path: string, body?: object): Promise<Answer<T>> {
-    return this.#http.request<T>({ method, path, body })
+  request<T>(
+    method: string,
+    path: string,
+    body?: object,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer<T>> {
+    return this.#http.request<T>({ method, path, body, headers })
   }
 
   get<T>(path: string): Promise<Answer<T>> {

@@ -2,7 +2,9 @@ import pg from 'pg'
 import { Type } from 'typebox'
 import { type Database, rows } from '../../src/db/database.ts'
 import { Sql } from '../../src/db/sql.ts'
+import type { Interface } from '../../src/resources/interfaces/schema.ts'
 import { type Api, expectStatus } from './api.ts'
+import { createMacRange } from './macs.ts'
 
 /** A request that changes something, and what has to be there for it to be carried out. */
 export type Write = {
@@ -51,8 +53,43 @@ const newQuota = async (api: Api) => {
   return url
 }
 const newAllocation = async (api: Api) => api.allocateOne(await newBlock(api))
+const newFloatingIp = async (api: Api) => {
+  const payload = { block_id: (await newBlock(api)).id, project_id: 'red' }
+  return expectStatus(201, await api.post('/v2/floating-ips', payload))
+}
+/** An allocation in a private address scope, which a floating IP can point at. */
+const newPrivateAllocation = async (api: Api) => {
+  const { id: scope_id } = await newScope(api)
+  return api.allocateOne(await api.createBlock(nextCidr(), { scope_id }))
+}
+const newPair = async (api: Api) => ({
+  inside_local_id: (await newPrivateAllocation(api)).id,
+  inside_global_id: (await newAllocation(api)).id,
+})
 const newHold = async (api: Api) =>
   api.allocateOne(await newBlock(api), { owner_id: 'vm', lifetime_seconds: 600 })
+/** Ranges of tests do not overlap. */
+const nextPrefix = () => `52:54:00:${(made++ % 256).toString(16).padStart(2, '0')}:00:00/32`
+const newMacRange = (api: Api) => createMacRange(api, { prefix: nextPrefix() })
+const newMac = async (api: Api) => {
+  const { id: range_id } = await newMacRange(api)
+  return expectStatus(201, await api.post('/v2/macs', { range_id, project_id: 'red' }))
+}
+const createInterface = async (api: Api, more: object = {}) => {
+  const { id: network_id } = await newNetwork(api)
+  await api.createBlock(nextCidr(), { network_id })
+  const { id: mac_range_id } = await newMacRange(api)
+  return { project_id: 'red', network_id, mac_range_id, families: [4], ...more }
+}
+const newInterface = async (api: Api): Promise<Interface> => {
+  const answer = await api.post('/v2/interfaces', await createInterface(api))
+  return expectStatus(201, answer) as unknown as Interface
+}
+const newAllowed = async (api: Api) => {
+  const path = `/v2/interfaces/${(await newInterface(api)).id}/allowed-addresses`
+  const { id } = expectStatus(201, await api.post(path, { address: '10.255.0.1' }))
+  return `${path}/${id}`
+}
 /** An allocation that ended, whose address waits. */
 const newWaiting = async (api: Api) => {
   const policy = await api.createPolicy(`wait-${made++}`, { quarantine_seconds: 600 })
@@ -123,6 +160,66 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     method: 'DELETE',
     url: `/v2/networks/${(await newNetwork(api)).id}`,
   }),
+  createMacRange: async () => ({
+    method: 'POST',
+    url: '/v2/mac-ranges',
+    payload: { prefix: nextPrefix() },
+  }),
+  updateMacRange: async api => ({
+    method: 'PATCH',
+    url: `/v2/mac-ranges/${(await newMacRange(api)).id}`,
+    payload: { strategy: 'random' },
+  }),
+  deleteMacRange: async api => ({
+    method: 'DELETE',
+    url: `/v2/mac-ranges/${(await newMacRange(api)).id}`,
+  }),
+  createMac: async api => ({
+    method: 'POST',
+    url: '/v2/macs',
+    payload: { range_id: (await newMacRange(api)).id, project_id: 'red' },
+  }),
+  releaseMac: async api => ({ method: 'DELETE', url: `/v2/macs/${(await newMac(api)).id}` }),
+  createInterface: async api => ({
+    method: 'POST',
+    url: '/v2/interfaces',
+    payload: await createInterface(api, { device_id: 'vm' }),
+  }),
+  updateInterface: async api => ({
+    method: 'PATCH',
+    url: `/v2/interfaces/${(await newInterface(api)).id}`,
+    payload: { device_id: 'vm' },
+  }),
+  deleteInterface: async api => ({
+    method: 'DELETE',
+    url: `/v2/interfaces/${(await newInterface(api)).id}`,
+  }),
+  createInterfaceAddresses: async api => ({
+    method: 'POST',
+    url: `/v2/interfaces/${(await newInterface(api)).id}/addresses`,
+    payload: { families: [4] },
+  }),
+  releaseInterfaceAddress: async api => {
+    const { id, addresses } = await newInterface(api)
+    const url = `/v2/interfaces/${id}/addresses/${addresses[0]?.allocation_id}`
+    return { method: 'DELETE', url }
+  },
+  setDeviceInterfaces: async api => {
+    const { project_id, ...spec } = await createInterface(api)
+    const payload = { project_id, interfaces: [spec, { ...spec, name: 'second' }] }
+    return { method: 'PUT', url: '/v2/devices/vm/interfaces', payload }
+  },
+  createAllowedAddress: async api => ({
+    method: 'POST',
+    url: `/v2/interfaces/${(await newInterface(api)).id}/allowed-addresses`,
+    payload: { address: '10.255.0.2' },
+  }),
+  updateAllowedAddress: async api => ({
+    method: 'PATCH',
+    url: await newAllowed(api),
+    payload: { role: 'shared' },
+  }),
+  deleteAllowedAddress: async api => ({ method: 'DELETE', url: await newAllowed(api) }),
   updateQuota: async api => ({ method: 'PUT', url: await newQuota(api), payload: { blocks: 1 } }),
   deleteQuota: async api => ({ method: 'DELETE', url: await newQuota(api) }),
   createPolicy: async () => ({
@@ -139,6 +236,29 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     method: 'DELETE',
     url: `/v2/policies/${(await newPolicy(api)).id}`,
   }),
+  createFloatingIp: async api => {
+    const { id: private_allocation_id } = await newPrivateAllocation(api)
+    const payload = { block_id: (await newBlock(api)).id, project_id: 'red', private_allocation_id }
+    return { method: 'POST', url: '/v2/floating-ips', payload }
+  },
+  updateFloatingIp: async api => ({
+    method: 'PATCH',
+    url: `/v2/floating-ips/${(await newFloatingIp(api)).id}`,
+    payload: { private_allocation_id: (await newPrivateAllocation(api)).id },
+  }),
+  deleteFloatingIp: async api => ({
+    method: 'DELETE',
+    url: `/v2/floating-ips/${(await newFloatingIp(api)).id}`,
+  }),
+  createNatMapping: async api => ({
+    method: 'POST',
+    url: '/v2/nat-mappings',
+    payload: await newPair(api),
+  }),
+  deleteNatMapping: async api => {
+    const { id } = expectStatus(201, await api.post('/v2/nat-mappings', await newPair(api)))
+    return { method: 'DELETE', url: `/v2/nat-mappings/${id}` }
+  },
   createAllocationsInBulk: async api => {
     const item = { block_id: (await newBlock(api)).id, project_id: 'red' }
     return {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
+import { createFloatingWorld } from '../helpers/floating-world.ts'
 import { startLoad } from '../helpers/race-load.ts'
 import { createWorld } from '../helpers/race-world.ts'
 import { createRuledWorld } from '../helpers/ruled-world.ts'
@@ -195,7 +196,7 @@ const damages: readonly Damage[] = [
             } limit 1)`,
     named: [place === 'last' ? 'I9 change without its event' : 'I9 events out of order'],
   })),
-  ...(['allocations', 'ipv6_64s', 'blocks'] as const).map(kind => ({
+  ...(['allocations', 'ipv6_64s', 'blocks', 'floating_ips'] as const).map(kind => ({
     what: `more ${kind} are counted for a project`,
     sql: `update project_usage set ${kind} = ${kind} + 1
           where ctid = (select ctid from project_usage limit 1)`,
@@ -407,6 +408,66 @@ const damagesOfRules: readonly Damage[] = [
   },
 ]
 
+const pointing = 'select * from floating_ips where private_allocation_id is not null limit 1'
+/** Damage to what floating IPs point at. */
+const damagesOfAssociations: readonly Damage[] = [
+  {
+    what: 'a floating IP has lost its allocation',
+    sql: `delete from allocations where id = (select allocation_id from (${pointing}) f)`,
+    named: ['I14 floating IP without its allocation'],
+  },
+  {
+    what: 'a floating IP points at what has ended',
+    sql: `delete from allocations where id = (select private_allocation_id from (${pointing}) f)`,
+    named: ['I14 floating IP points at nothing'],
+  },
+  {
+    what: 'a floating IP forgets what it points at',
+    sql: `update floating_ips set private_allocation_id = null, private_address = null
+          where id = (select id from (${pointing}) f)`,
+    named: ['I14 floating IP and its history differ', 'I14 newest event tells otherwise'],
+  },
+  {
+    what: 'a floating IP has pointed at two at one time',
+    sql: `alter table floating_ip_associations drop constraint floating_ip_points_twice;
+          insert into floating_ip_associations
+          select gen_random_uuid(), floating_ip_id, project_id, allocation_id, address,
+            gen_random_uuid(), private_address, started_at, started_at + interval '1 second'
+          from floating_ip_associations where ended_at is null limit 1`,
+    named: ['I14 two associations at one time'],
+  },
+  {
+    what: 'an association began before its allocation',
+    sql: `update floating_ip_associations set started_at = started_at - interval '1 day'
+          where ended_at is not null`,
+    named: ['I14 association outside the life of its allocation'],
+  },
+  {
+    what: 'a NAT mapping joins what has ended',
+    sql: `delete from allocations where id = (
+            select inside_local_id from nat_mappings where ended_at is null limit 1)`,
+    named: ['I14 NAT mapping of what has ended'],
+  },
+  {
+    what: 'a NAT mapping is there twice',
+    sql: `insert into nat_mappings
+          select gen_random_uuid(), project_id, inside_local_id, inside_local_address,
+            inside_global_id, inside_global_address, started_at, clock_timestamp()
+          from nat_mappings where ended_at is null limit 1`,
+    named: ['I14 NAT mapping twice at one time', 'I14 NAT mapping without its event'],
+  },
+  {
+    what: 'a NAT mapping began before its allocations',
+    sql: `update nat_mappings set started_at = started_at - interval '1 day'`,
+    named: ['I14 NAT mapping outside the life of an allocation'],
+  },
+  {
+    what: 'a floating IP is gone without an event',
+    sql: `delete from floating_ips where id = (select id from (${pointing}) f)`,
+    named: ['I7 counts of projects', 'I14 floating IP and its history differ'],
+  },
+]
+
 describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
   let original: string
   const MELANGE_CONFIG = settingsFile({ log_level: 'warn' })
@@ -421,6 +482,7 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     expect((await load.stop()).surprises).toEqual([])
     await server.stop()
     await createRuledWorld(original)
+    await createFloatingWorld(original)
   })
   afterAll(async () => {
     await cleanUp()
@@ -445,29 +507,33 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     expect(late.map(({ what }) => what).sort()).toEqual(['hold', 'quarantine'])
   })
 
-  test.each([...damages, ...damagesOfRules])('names it when $what', async ({ sql, named }) => {
-    const copy = await createDatabase(inject('postgresUrl'), original)
-    try {
-      await withPostgres(copy, async query => {
-        const count = async () => (await query(fingerprint)).map(row => JSON.stringify(row))
-        const before = await count()
-        // Triggers and foreign keys do not see what is done so.
-        await query(`set session_replication_role = replica; ${sql}`)
-        expect(await count()).not.toEqual(before)
-      })
-      const { code, differences } = await runAudit({ DATABASE_URL: copy, MELANGE_CONFIG })
-      expect(code).toBe(1)
-      const checks = new Set(differences.map(({ check }) => check))
-      expect([...checks]).toEqual(expect.arrayContaining([...named]))
-    } finally {
-      await dropDatabase(copy)
-    }
-  })
+  test.each([...damages, ...damagesOfRules, ...damagesOfAssociations])(
+    'names it when $what',
+    async ({ sql, named }) => {
+      const copy = await createDatabase(inject('postgresUrl'), original)
+      try {
+        await withPostgres(copy, async query => {
+          const count = async () => (await query(fingerprint)).map(row => JSON.stringify(row))
+          const before = await count()
+          // Triggers and foreign keys do not see what is done so.
+          await query(`set session_replication_role = replica; ${sql}`)
+          expect(await count()).not.toEqual(before)
+        })
+        const { code, differences } = await runAudit({ DATABASE_URL: copy, MELANGE_CONFIG })
+        expect(code).toBe(1)
+        const checks = new Set(differences.map(({ check }) => check))
+        expect([...checks]).toEqual(expect.arrayContaining([...named]))
+      } finally {
+        await dropDatabase(copy)
+      }
+    },
+  )
 })
 
 /** Tells whether the damage was done at all. */
 const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
   .concat(['events', 'quarantine', 'kept_ranges', 'policies', 'project_usage'])
+  .concat(['floating_ips', 'floating_ip_associations', 'nat_mappings'])
   .concat(['block_routes', 'dhcp_options'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

@@ -141,6 +141,25 @@ test('networks.md does what it says', async () => {
   expect(more).toEqual([])
 })
 
+test('floating-ips.md does what it says', async () => {
+  const answers = (await runGuide('floating-ips.md')).map(answer => JSON.parse(answer))
+  const [made, moved, off, past, none, told, one, other, both, left, ended, ...more] = answers
+  const own = { id: made.id, address: '192.0.2.10', project_id: 'demo' }
+  expect(made).toMatchObject({ ...own, private_address: '10.80.0.1', generation: 1 })
+  expect(moved).toMatchObject({ ...own, private_address: '10.80.0.2', generation: 2 })
+  expect(off).toMatchObject({ ...own, private_allocation_id: null, generation: 3 })
+  expect(past.associations).toMatchObject([
+    { private_address: '10.80.0.1', ended_at: moved.associated_at },
+    { private_address: '10.80.0.2', started_at: moved.associated_at },
+  ])
+  expect(none.floating_ips).toEqual([])
+  expect(told.events).toMatchObject([{ object_id: made.id, data: moved }])
+  expect(both.nat_mappings).toEqual([one, other])
+  expect(left.nat_mappings).toEqual([other])
+  expect(ended.nat_mappings).toEqual([{ ...one, ended_at: expect.any(String) }])
+  expect(more).toEqual([])
+})
+
 test('dhcp-options.md does what it says', async () => {
   const answers = (await runGuide('dhcp-options.md')).map(answer => JSON.parse(answer))
   const [route, mtu, ntp, unknown, refused, listed, configuration, ...more] = answers
@@ -166,4 +185,31 @@ test('dhcp-options.md does what it says', async () => {
     { name: null, code: 224, value: 'cafe', source: { type: 'address_scope' } },
   ])
   expect(more).toEqual([])
+})
+
+test('interfaces.md does what it says', async () => {
+  const answers = (await runGuide('interfaces.md')).map(answer => JSON.parse(answer))
+  const [range, ended, found, nic, more, device, history, primary, refused, secondary, ...rest] =
+    answers
+  expect(range).toMatchObject({ prefix: '52:54:00:00:00:00/24', reuse_after_seconds: 3600 })
+  expect(ended).toMatchObject({ address: '52:54:00:00:01:00', reusable_at: expect.any(String) })
+  expect(found.macs).toEqual([ended])
+  const addressesOf = ({ addresses }: { addresses: { address: string }[] }) =>
+    addresses.map(({ address }) => address)
+  expect(nic).toMatchObject({ mac_address: '52:54:00:00:01:01', name: 'eth0', generation: 1 })
+  expect(addressesOf(nic)).toEqual(['10.40.0.80', '10.40.0.1', '2001:db8:40::1'])
+  expect(addressesOf(more)).toEqual([...addressesOf(nic), '2001:db8:40::2'])
+  const { id, mac_address } = nic
+  const changed = [{ id, mac_address, generation: 3 }, { mac_address: '02:00:00:00:00:01' }]
+  expect(device.interfaces).toMatchObject(changed)
+  expect(device.interfaces.map(addressesOf)).toEqual([
+    ['10.40.0.80', '2001:db8:40::1'],
+    [expect.stringMatching(/^10\.40\.0\./)],
+  ])
+  expect(history.periods).toMatchObject([{ device_id: 'vm-1', interface_id: id }, {}])
+  expect(primary).toMatchObject({ interface_id: id, role: 'primary' })
+  expect(refused).toMatchObject({ status: 409, code: 'primary_taken' })
+  expect(secondary).toMatchObject({ role: 'secondary' })
+  expect(rest[0].allowed_addresses).toEqual([primary, secondary])
+  expect(rest).toHaveLength(1)
 })

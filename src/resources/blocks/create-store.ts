@@ -39,6 +39,25 @@ export type BlockSettings = {
   readonly strategy?: Block['strategy'] | undefined
   readonly policy_id?: string | null | undefined
   readonly priority?: number | undefined
+  /** What only blocks of the original's API have. */
+  readonly origin?: BlockOrigin | undefined
+}
+
+export type BlockOrigin = {
+  /** Whether the last address is kept back also of /31, /32 and IPv6. */
+  readonly keeps_last_address: boolean
+  /** Whether policies on the blocks above reach it. */
+  readonly inherits_block_rules: boolean
+  /** Where no policy says anything else. */
+  readonly default_quarantine_seconds: number
+  readonly default_ipv6_generator: 'eui64' | 'tenant' | null
+}
+
+const ordinary: BlockOrigin = {
+  keeps_last_address: false,
+  inherits_block_rules: true,
+  default_quarantine_seconds: 0,
+  default_ipv6_generator: null,
 }
 
 /** The block to cut from, or the scope in which a block is to be the top. */
@@ -196,6 +215,7 @@ async function createBlock(tx: Database, prefix: Prefix, place: Place) {
     adopted.map(block => prefixRange(prefixOf(block))),
   )
   if (parent) for (const gap of gaps) await takeFreeRange(tx, parent, gap)
+  const { origin = ordinary } = settings
   const id = newId()
   if (adopted.length > 0) {
     await tx.query(sql`set constraints block_has_children deferred`)
@@ -207,13 +227,15 @@ async function createBlock(tx: Database, prefix: Prefix, place: Place) {
   const [block] = await rows(tx, Block)`
     insert into blocks (id, scope_id, parent_id, parent_cidr, cidr, network_id, is_network_top,
       project_id, name, description, tags, gateway_ip, dns_nameservers,
-      allocate_network_address, own_strategy, policy_id, priority)
+      allocate_network_address, own_strategy, policy_id, priority, keeps_last_address,
+      inherits_block_rules, default_quarantine_seconds, default_ipv6_generator)
     values (${id}, ${scope_id}, ${parent?.id ?? null}, ${parent?.cidr ?? null}, ${cidr},
       ${network_id}, ${is_network_top},
       ${settings.project_id ?? null}, ${settings.name ?? ''}, ${settings.description ?? ''},
       ${settings.tags ?? []}, ${gateway_ip}, ${settings.dns_nameservers ?? []},
       ${allocate_network_address}, ${settings.strategy ?? null}, ${settings.policy_id ?? null},
-      ${settings.priority ?? 0})
+      ${settings.priority ?? 0}, ${origin.keeps_last_address}, ${origin.inherits_block_rules},
+      ${origin.default_quarantine_seconds}, ${origin.default_ipv6_generator})
     returning ${blockColumns}`
   if (!block) throw new Error('a block that was inserted did not come back')
   if (adopted.length === 0) {

@@ -7,6 +7,8 @@ export type BlockShape = {
   readonly cidr: string
   readonly gateway_ip: string | null
   readonly allocate_network_address: boolean
+  /** Whether the last address is kept back whatever the length of the prefix. */
+  readonly keeps_last_address?: boolean
 }
 
 /** The prefix of a block; its CIDR comes from the database, so it is one. */
@@ -37,7 +39,7 @@ export function reservedAddresses(block: BlockShape): ReservedAddress[] {
   if (hasNetworkAddress && !block.allocate_network_address) {
     reserved.push({ value: first, reason: 'network address' })
   }
-  if (hasNetworkAddress && prefix.version === 4) {
+  if (block.keeps_last_address || (hasNetworkAddress && prefix.version === 4)) {
     reserved.push({ value: last, reason: 'broadcast address' })
   }
   const gateway = block.gateway_ip === null ? null : parseAddress(block.gateway_ip)

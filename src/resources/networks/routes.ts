@@ -114,12 +114,17 @@ export const networkRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
     {
       schema: {
         operationId: 'deleteNetwork',
-        summary: 'Delete a network that has no subnets',
+        summary: 'Delete a network that has no subnets and no interfaces',
         tags,
         params,
         response: {
           204: Type.Null(),
-          ...changeProblems('network_not_found', 'network_has_subnets', 'precondition_failed'),
+          ...changeProblems(
+            'network_not_found',
+            'network_has_subnets',
+            'network_in_use',
+            'precondition_failed',
+          ),
         },
       },
     },

@@ -106,12 +106,13 @@ export function updateNetwork(
 }
 
 const Subnet = Type.Object({ id: Id, cidr: CidrText })
+const HeldMac = Type.Object({ id: Id, address: Type.String() })
 /** How many of the things in the way are named. */
 const conflictsMax = 10
 
 /**
- * @throws {IpamError} `network_not_found`, `precondition_failed`, `network_has_subnets`, naming
- * some of them
+ * @throws {IpamError} `network_not_found`, `precondition_failed`, `network_has_subnets` or
+ * `network_in_use`, naming some of what is on it
  */
 export function deleteNetwork(db: Database, { id, expected }: Target): Promise<void> {
   return retryTransaction(db, async tx => {
@@ -125,6 +126,14 @@ export function deleteNetwork(db: Database, { id, expected }: Target): Promise<v
       throw new IpamError('network_has_subnets', detail, {
         conflicts: subnets.map(({ id, cidr }) => ({ type: 'block', id, address: cidr })),
       })
+    }
+    const macs = await rows(tx, HeldMac)`
+      select id, mac_text(mac) as address from macs where network_id = ${id}
+      order by id limit ${conflictsMax}`
+    if (macs.length > 0) {
+      const detail = `Network ${id} has MAC addresses, for instance ${macs[0]?.address}.`
+      const conflicts = macs.map(one => ({ type: 'mac' as const, ...one }))
+      throw new IpamError('network_in_use', detail, { conflicts })
     }
     const events = await deleteOptionsOf(tx, { ...network, type: 'network' })
     await tx.query(sql`delete from networks where id = ${id}`)

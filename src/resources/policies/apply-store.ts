@@ -15,6 +15,9 @@ const RuledBlock = Type.Object({
   version: Type.Union([Type.Literal(4), Type.Literal(6)]),
   gateway_ip: Nullable(Type.String()),
   allocate_network_address: Type.Boolean(),
+  keeps_last_address: Type.Boolean(),
+  default_quarantine_seconds: Type.Integer(),
+  default_ipv6_generator: Nullable(Type.String()),
   own_strategy: Nullable(Type.String()),
   strategy: Type.String(),
   is_leaf: Type.Boolean(),
@@ -23,7 +26,7 @@ type RuledBlock = Static<typeof RuledBlock>
 
 const columns = sql`
   b.id, b.cidr, family(b.cidr) as version, b.gateway_ip, b.allocate_network_address,
-  b.own_strategy, b.strategy, u.in_children = 0 as is_leaf`
+  b.keeps_last_address, b.default_quarantine_seconds, b.default_ipv6_generator, b.own_strategy, b.strategy, u.in_children = 0 as is_leaf`
 
 /** What rules were changed on. */
 export type Reach =
@@ -85,21 +88,23 @@ export async function applyRulesTo(tx: Database, id: string): Promise<void> {
 const generated = ['eui64', 'stable_private', 'tenant']
 
 async function applyTo(tx: Database, block: RuledBlock, rules: ResolvedRules): Promise<void> {
-  const kind = block.version === 6 ? rules.ipv6_generator?.value.kind : undefined
+  const said = rules.ipv6_generator?.value.kind ?? block.default_ipv6_generator ?? undefined
+  const kind = block.version === 6 ? said : undefined
   const isGenerated = kind !== undefined && generated.includes(kind)
   const ruled = kind === undefined || isGenerated ? rules.strategy?.value : kind
   const strategy = block.own_strategy ?? ruled ?? 'sequential'
+  const quarantine = rules.quarantine_seconds?.value ?? block.default_quarantine_seconds
   // Before a new strategy begins to keep ages: all that is free then is of the same age.
   if (block.is_leaf) await keepRanges(tx, block, rules)
   await tx.query(sql`
     update blocks set strategy = ${strategy},
-      quarantine_seconds = ${rules.quarantine_seconds?.value ?? 0},
+      quarantine_seconds = ${quarantine},
       quarantine_reuse = ${rules.quarantine_reuse?.value === 'when_full'},
       ipv6_generator = ${isGenerated ? kind : null},
       utilisation_thresholds = ${rules.utilisation_thresholds?.value ?? []}
     where id = ${block.id} and (strategy, quarantine_seconds, quarantine_reuse, ipv6_generator,
       utilisation_thresholds) is distinct from (${strategy}::text,
-      ${rules.quarantine_seconds?.value ?? 0}::bigint,
+      ${quarantine}::bigint,
       ${rules.quarantine_reuse?.value === 'when_full'}::boolean,
       ${isGenerated ? kind : null}::text, ${rules.utilisation_thresholds?.value ?? []}::smallint[])`)
   if (strategy !== block.strategy) {

@@ -38,12 +38,14 @@ const chains = (from: Sql): Sql => sql`
     ${from}
     union all
     select up.leaf, p.id, p.parent_id, p.scope_id, p.cidr, p.policy_id, p.network_id,
-      p.is_network_top, up.depth + 1
+      p.is_network_top, p.inherits_block_rules, up.counts and up.inherits_block_rules,
+      up.depth + 1
     from up join blocks p on p.id = up.parent_id
   )
   select leaf, depth, place, type, c.id, c.name, p.id as policy_id, p.name as policy_name, p.rules
   from (
-    select leaf, depth, 0 as place, 'block' as type, id, cidr::text as name, policy_id from up
+    select leaf, depth, 0 as place, 'block' as type, id, cidr::text as name, policy_id
+    from up where counts
     union all
     select leaf, depth, 1, 'network', n.id, coalesce(nullif(n.name, ''), n.id::text), n.policy_id
     from up join networks n on n.id = up.network_id where up.is_network_top
@@ -55,7 +57,7 @@ const chains = (from: Sql): Sql => sql`
 
 const fromBlock = sql`
   select b.id as leaf, b.id, b.parent_id, b.scope_id, b.cidr, b.policy_id, b.network_id,
-    b.is_network_top, 0 as depth`
+    b.is_network_top, b.inherits_block_rules, true as counts, 0 as depth`
 
 /** The policy that a rule of block `b` comes from: the nearest that states the rule. */
 export const sourceOf = (rule: RuleName): Sql => sql`(

@@ -116,8 +116,12 @@ export const quotaRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
     },
     ({ params: { project_id }, body: { scope_id, ...limits }, headers }, reply) => {
       if (Object.keys(limits).length === 0) {
-        const detail = 'body: name allocations, ipv6_64s or blocks'
+        const detail = 'body: name allocations, ipv6_64s, blocks, floating_ips or interfaces'
         throw new IpamError('invalid_request', detail, { field: 'body' })
+      }
+      if (scope_id !== undefined && limits.interfaces !== undefined) {
+        const detail = 'interfaces: goes without scope_id, for interfaces are of no address scope'
+        throw new IpamError('invalid_request', detail, { field: 'interfaces' })
       }
       const target = { ...placeOf(project_id, scope_id), expected: readIfMatch(headers) }
       return once({ db, reply }, tx => setQuota(tx, target, limits))

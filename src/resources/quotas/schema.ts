@@ -37,6 +37,8 @@ export const Quota = closed(
     allocations: Nullable(Limit),
     ipv6_64s: Nullable(LongLimit),
     blocks: Nullable(Limit),
+    floating_ips: Nullable(Limit),
+    interfaces: Nullable(Limit),
     generation: Generation,
     created_at: Time,
     updated_at: Time,
@@ -67,6 +69,16 @@ export const QuotaRequest = closed(
         description: `Blocks of the project, each child being one. ${removes}`,
       }),
     ),
+    floating_ips: Type.Optional(
+      Type.Union([Limit, Type.Null()], {
+        description: `Floating IPs, each of them an allocation as well. ${removes}`,
+      }),
+    ),
+    interfaces: Type.Optional(
+      Type.Union([Limit, Type.Null()], {
+        description: `Interfaces of the project; they are of no address scope. ${removes}`,
+      }),
+    ),
   },
   { $id: 'QuotaRequest' },
 )
@@ -87,6 +99,7 @@ const counts = {
   allocations: counted(Limit, Limit),
   ipv6_64s: counted(LongLimit, Count),
   blocks: counted(Limit, Limit),
+  floating_ips: counted(Limit, Limit),
   // Not `generation`, which would be the tag of an answer that changes with every allocation.
   own_generation: Type.Union([Generation, Type.Null()], {
     description: 'Of the limits that are its own; null if there are none.',
@@ -94,7 +107,8 @@ const counts = {
 }
 
 /** What is in force for a project in all address scopes together, and what it uses. */
-export const QuotaCounts = closed(counts)
+const ofAll = { ...counts, interfaces: counted(Limit, Limit) }
+export const QuotaCounts = closed(ofAll)
 /** The same in one address scope. */
 export const ScopeQuota = closed({ scope_id: Id, ...counts }, { $id: 'ScopeQuota' })
 export type ScopeQuota = Static<typeof ScopeQuota>
@@ -102,7 +116,7 @@ export type ScopeQuota = Static<typeof ScopeQuota>
 export const ProjectQuota = closed(
   {
     project_id: ProjectId,
-    ...counts,
+    ...ofAll,
     ...pageOf('address_scopes', ref(ScopeQuota)).properties,
   },
   { $id: 'ProjectQuota' },

@@ -4,7 +4,8 @@ import type { NewEvent } from '../events/store.ts'
 import { Quota } from './schema.ts'
 
 export const quotaColumns = sql`
-  id, project_id, scope_id, allocations, ipv6_64s, blocks, generation, created_at, updated_at`
+  id, project_id, scope_id, allocations, ipv6_64s, blocks, floating_ips, interfaces, generation,
+  created_at, updated_at`
 
 export const asDeleted = (data: Quota): NewEvent => {
   const { id: object_id, project_id } = data

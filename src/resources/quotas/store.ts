@@ -53,10 +53,11 @@ const counted = (project_id: string | null, kind: Sql, type: Sql): Sql => sql`js
   'used', case when ${project_id}::text is not null then coalesce(u.${kind}, 0) end::${type})`
 
 /** What is in force for a project and what it uses, in each of some scopes, or in all (null). */
-const countsOf = (project_id: string | null, scopes: Sql): Sql => sql`
+const countsOf = (project_id: string | null, scopes: Sql, more: Sql = sql``): Sql => sql`
   select s.scope_id, ${counted(project_id, sql`allocations`, sql`bigint`)} as allocations,
     ${counted(project_id, sql`ipv6_64s`, sql`text`)} as ipv6_64s,
     ${counted(project_id, sql`blocks`, sql`bigint`)} as blocks,
+    ${counted(project_id, sql`floating_ips`, sql`bigint`)} as floating_ips, ${more}
     case when ${project_id}::text is null then common.generation else own.generation end
       as own_generation
   from (${scopes}) s
@@ -69,9 +70,11 @@ const countsOf = (project_id: string | null, scopes: Sql): Sql => sql`
 
 /** What is in force for a project, and what it uses, in all address scopes together. */
 export async function getQuotaCounts(db: Database, project_id: string | null) {
+  const inAll = sql`select null::uuid as scope_id`
+  const interfaces = counted(project_id, sql`interfaces`, sql`bigint`)
   const [counts] = await rows(db, QuotaCounts)`
-    select allocations, ipv6_64s, blocks, own_generation
-    from (${countsOf(project_id, sql`select null::uuid as scope_id`)}) counts`
+    select allocations, ipv6_64s, blocks, floating_ips, interfaces, own_generation
+    from (${countsOf(project_id, inAll, sql`${interfaces} as interfaces,`)}) counts`
   if (!counts) throw new Error('the counts of a project did not come back')
   return counts
 }
@@ -98,7 +101,7 @@ export async function listScopeQuotas(
     union
     select scope_id from project_usage
     where project_id = ${project_id} and scope_id is not null
-      and (allocations, ipv6_64s, blocks) <> (0, 0, 0)`
+      and (allocations, ipv6_64s, blocks, floating_ips) <> (0, 0, 0, 0)`
   return rows(db, ScopeQuota)`
     ${countsOf(project_id, concerned)}
     where ${isBehind(after)} order by s.scope_id limit ${limit + 1}`
@@ -124,13 +127,18 @@ export function setQuota(
       select ${quotaColumns} from quotas where ${isAt({ project_id, scope_id })}`
     if (before) refuseUnexpected(before, expected)
     else if (expected) throw notYet()
-    const none = { id: newId(), allocations: null, ipv6_64s: null, blocks: null }
-    const { id, allocations, ipv6_64s, blocks } = { ...none, ...before, ...limits }
+    const none = { allocations: null, ipv6_64s: null, blocks: null }
+    const others = { floating_ips: null, interfaces: null }
+    const all = { id: newId(), ...none, ...others, ...before, ...limits }
+    const { id, allocations, ipv6_64s, blocks, floating_ips, interfaces } = all
     const [data] = await rows(tx, Quota)`
-      insert into quotas as q (id, project_id, scope_id, allocations, ipv6_64s, blocks)
-      values (${id}, ${project_id}, ${scope_id}, ${allocations}, ${ipv6_64s}, ${blocks})
+      insert into quotas as q
+        (id, project_id, scope_id, allocations, ipv6_64s, blocks, floating_ips, interfaces)
+      values (${id}, ${project_id}, ${scope_id}, ${allocations}, ${ipv6_64s}, ${blocks},
+        ${floating_ips}, ${interfaces})
       on conflict (id) do update set allocations = excluded.allocations,
         ipv6_64s = excluded.ipv6_64s, blocks = excluded.blocks,
+        floating_ips = excluded.floating_ips, interfaces = excluded.interfaces,
         generation = q.generation + 1, updated_at = clock_timestamp()
       returning ${quotaColumns}`
     if (!data) throw new Error('limits that were set did not come back')

@@ -1,0 +1,114 @@
+import { formatAddress, parseAddress } from '../ip/address.ts'
+import {
+  deallocate,
+  findAddress,
+  getAddress,
+  listAddresses,
+  listAllocated,
+  lockBlockRows,
+  restoreDetached,
+  waitsFor,
+} from './address-store.ts'
+import { showAddressRow } from './address-views.ts'
+import { allocateAddress, NoMoreAddresses } from './allocate.ts'
+import { parentBlock } from './blocks.ts'
+import { Fault, notFound, refuseField } from './fault.ts'
+import { pageAnswer, pageOf } from './page.ts'
+import { readModel } from './request-body.ts'
+import { type Answer, type Call, route } from './route-table.ts'
+import { obtainInterface, optionalText, readMacOf } from './takers.ts'
+
+/**
+ * The address that the path names, in its one spelling.
+ *
+ * @throws {Fault} 400
+ */
+export function namedAddress({ params }: Pick<Call, 'params'>): string {
+  const address = parseAddress(params.address ?? '')
+  if (!address) throw new Fault(400, `${params.address} is not a valid address`)
+  return formatAddress(address)
+}
+
+/** The address of the path, which somebody holds. @throws {Fault} 404 */
+export async function heldAddress(call: Call) {
+  const block = await parentBlock(call)
+  const found = await findAddress(call.db, block, namedAddress(call))
+  if (!found) throw notFound('IpAddress')
+  return found
+}
+
+async function allocate(call: Call): Promise<Answer> {
+  const { db, params, settings } = call
+  const block = await parentBlock(call)
+  const fields = readModel(call, 'ip_address')
+  const tenant_id = fields.has('tenant_id')
+    ? (optionalText(fields, 'tenant_id') ?? refuseField('tenant_id', 'tenant_id should be present'))
+    : (params.tenant_id ?? '')
+  await lockBlockRows(db, [block.id])
+  const plug = await obtainInterface(call, {
+    vif_id: optionalText(fields, 'interface_id'),
+    device_id: optionalText(fields, 'used_by_device'),
+    mac: readMacOf(fields),
+    tenant_id,
+  })
+  const address = optionalText(fields, 'address')
+  const request = { block, taker: plug.taker, address }
+  try {
+    const { id } = await allocateAddress({ db, settings }, request)
+    await plug.save()
+    const held = await getAddress(db, id)
+    return { status: 201, root: 'ip_address', data: showAddressRow(held) }
+  } catch (fault) {
+    if (!(fault instanceof NoMoreAddresses)) throw fault
+    await plug.save()
+    return { status: fault.status, fault }
+  }
+}
+
+async function listHeld(call: Call): Promise<Answer> {
+  const { db, params, query } = call
+  const page = pageOf(call)
+  const filter = {
+    tenant_id: params.tenant_id,
+    used_by_device: query.get('used_by_device'),
+    address: query.get('address'),
+  }
+  const found = await listAllocated(db, filter, page)
+  return pageAnswer(call, 'ip_addresses', { found, limit: page.limit, show: showAddressRow })
+}
+
+const blockPath = '/ipam/tenants/:tenant_id/ip_blocks/:ip_block_id/ip_addresses'
+
+export const addressRoutes = [
+  route('GET', blockPath, async call => {
+    const block = await parentBlock(call)
+    const page = pageOf(call)
+    const found = await listAddresses(call.db, block, page)
+    return pageAnswer(call, 'ip_addresses', { found, limit: page.limit, show: showAddressRow })
+  }),
+  route('POST', blockPath, allocate),
+  route('GET', `${blockPath}/:address`, async call => {
+    return { status: 200, root: 'ip_address', data: showAddressRow(await heldAddress(call)) }
+  }),
+  route('DELETE', `${blockPath}/:address`, async call => {
+    const { db } = call
+    const block = await parentBlock(call)
+    const address = namedAddress(call)
+    const found = await findAddress(db, block, address)
+    if (found) await deallocate(db, [found.id])
+    else if (!(await waitsFor(db, block, address))) throw notFound('IpAddress')
+    return { status: 200 }
+  }),
+  route('PUT', `${blockPath}/:address/restore`, async call => {
+    const { db } = call
+    const block = await parentBlock(call)
+    const address = namedAddress(call)
+    if (await findAddress(db, block, address)) return { status: 200 }
+    const ended = await waitsFor(db, block, address)
+    if (!ended) throw notFound('IpAddress')
+    await restoreDetached(db, ended)
+    return { status: 200 }
+  }),
+  route('GET', '/ipam/allocated_ip_addresses', listHeld),
+  route('GET', '/ipam/tenants/:tenant_id/allocated_ip_addresses', listHeld),
+]

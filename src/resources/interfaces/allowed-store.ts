@@ -1,0 +1,123 @@
+import { type Database, retryTransaction, rows } from '../../db/database.ts'
+import { allOf, type Sql, sql } from '../../db/sql.ts'
+import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
+import { newId } from '../../ids.ts'
+import type { FilterOf } from '../../schema.ts'
+import { readAllocated } from '../allocations/read-request.ts'
+import { appendEvents, type EventType } from '../events/store.ts'
+import {
+  AllowedAddress,
+  type AllowedAddressPatch,
+  type AllowedAddressQuery,
+  type AllowedAddressRequest,
+  type Interface,
+} from './schema.ts'
+import { getInterface } from './store.ts'
+
+const columns = sql`
+  id, interface_id, network_id, address, role, generation, created_at, updated_at`
+
+/** An allowed address of an interface. */
+export type AllowedTarget = Target & { readonly interface_id: string }
+
+function notFound({ id, interface_id }: AllowedTarget): IpamError {
+  const detail = `Interface ${interface_id} has no allowed address ${id}.`
+  return new IpamError('allowed_address_not_found', detail)
+}
+
+/** @throws {IpamError} `allowed_address_not_found` */
+export async function getAllowedAddress(
+  db: Database,
+  target: AllowedTarget,
+  lock: Sql = sql``,
+): Promise<AllowedAddress> {
+  const [found] = await rows(db, AllowedAddress)`
+    select ${columns} from allowed_addresses
+    where id = ${target.id} and interface_id = ${target.interface_id} ${lock}`
+  if (!found) throw notFound(target)
+  return found
+}
+
+/**
+ * What interfaces may use beside their own addresses, of one of them or of all; in the order of
+ * their ids, one more than a page holds.
+ *
+ * @throws {IpamError} `invalid_request`, `cidr_has_host_bits`
+ */
+export function listAllowedAddresses(
+  db: Database,
+  filter: FilterOf<AllowedAddressQuery> & { readonly interface_id?: string | undefined },
+  { limit, after }: { limit: number; after: string | null },
+): Promise<AllowedAddress[]> {
+  const { interface_id, network_id, address } = filter
+  const conditions = [
+    ...(interface_id ? [sql`interface_id = ${interface_id}`] : []),
+    ...(network_id ? [sql`network_id = ${network_id}`] : []),
+    ...(address === undefined ? [] : [sql`address && ${readAllocated(address, 'address')}::inet`]),
+    ...(after ? [sql`id > ${after}`] : []),
+  ]
+  return rows(db, AllowedAddress)`
+    select ${columns} from allowed_addresses
+    where ${allOf(conditions)} order by id limit ${limit + 1}`
+}
+
+/**
+ * Allows an interface to use an address, or the addresses of a prefix.
+ *
+ * @throws {IpamError} `interface_not_found`, `allowed_address_taken`, `primary_taken`,
+ * `allowed_address_exists`, `invalid_request`, `cidr_has_host_bits`
+ */
+export function createAllowedAddress(
+  db: Database,
+  interface_id: string,
+  { address, role = 'exclusive' }: AllowedAddressRequest,
+): Promise<AllowedAddress> {
+  const canonical = readAllocated(address, 'address')
+  return retryTransaction(db, async tx => {
+    const holder = await getInterface(tx, interface_id)
+    const [data] = await rows(tx, AllowedAddress)`
+      insert into allowed_addresses (id, interface_id, network_id, address, role)
+      select ${newId()}, id, network_id, ${canonical}, ${role}
+      from interfaces where id = ${interface_id} for key share
+      returning ${columns}`
+    if (!data) throw new IpamError('interface_not_found', `There is no interface ${interface_id}.`)
+    await appendEvents(tx, [eventOf('allowed_address.created', data, holder)])
+    return data
+  })
+}
+
+/** @throws {IpamError} `allowed_address_not_found`, `precondition_failed`, as creating one does */
+export function updateAllowedAddress(
+  db: Database,
+  target: AllowedTarget,
+  { role }: AllowedAddressPatch,
+): Promise<AllowedAddress> {
+  return retryTransaction(db, async tx => {
+    const before = await getAllowedAddress(tx, target, sql`for update`)
+    refuseUnexpected(before, target.expected)
+    const [data] = await rows(tx, AllowedAddress)`
+      update allowed_addresses set role = ${role}, generation = generation + 1,
+        updated_at = clock_timestamp()
+      where id = ${target.id} returning ${columns}`
+    if (!data) throw notFound(target)
+    const holder = await getInterface(tx, data.interface_id)
+    await appendEvents(tx, [eventOf('allowed_address.updated', data, holder)])
+    return data
+  })
+}
+
+/** @throws {IpamError} `allowed_address_not_found`, `precondition_failed` */
+export function deleteAllowedAddress(db: Database, target: AllowedTarget): Promise<void> {
+  return retryTransaction(db, async tx => {
+    const gone = await getAllowedAddress(tx, target, sql`for update`)
+    refuseUnexpected(gone, target.expected)
+    await tx.query(sql`delete from allowed_addresses where id = ${target.id}`)
+    const holder = await getInterface(tx, gone.interface_id)
+    await appendEvents(tx, [eventOf('allowed_address.deleted', gone, holder)])
+  })
+}
+
+const eventOf = (type: EventType, data: AllowedAddress, { project_id }: Interface) => {
+  return { type, object_id: data.id, project_id, data }
+}

@@ -1,0 +1,53 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import type { Database } from '../../db/database.ts'
+import { once } from '../../idempotency.ts'
+import { changeProblems, closed, ProjectId, problems, ref } from '../../schema.ts'
+import { setInterfacesOfDevice } from './device-store.ts'
+import { interfaceRefusals } from './routes.ts'
+import { DeviceId, DeviceInterfacesRequest, Interface } from './schema.ts'
+import { interfacesOfDevice } from './store.ts'
+
+const params = Type.Object({ device_id: DeviceId })
+const tags = ['interfaces']
+const Interfaces = closed({ interfaces: Type.Array(ref(Interface)) })
+
+/** /v2/devices: a device is no more than the interfaces that name it. */
+export const deviceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app, { db }) => {
+  app.get(
+    '/v2/devices/:device_id/interfaces',
+    {
+      schema: {
+        operationId: 'getDeviceInterfaces',
+        summary: 'Show the interfaces of a device',
+        tags,
+        params,
+        querystring: closed({ project_id: Type.Optional(ProjectId) }),
+        response: { 200: Interfaces, ...problems() },
+      },
+    },
+    async ({ params: { device_id }, query: { project_id } }) => ({
+      interfaces: await interfacesOfDevice(db, { device_id, project_id }),
+    }),
+  )
+
+  app.put(
+    '/v2/devices/:device_id/interfaces',
+    {
+      schema: {
+        operationId: 'setDeviceInterfaces',
+        summary: 'Give a device just these interfaces; what is there and wanted stays as it is',
+        tags,
+        params,
+        body: ref(DeviceInterfacesRequest),
+        response: {
+          200: Interfaces,
+          ...changeProblems(...interfaceRefusals, 'too_many_allocations'),
+        },
+      },
+    },
+    async ({ params: { device_id }, body }, reply) => ({
+      interfaces: await once({ db, reply }, tx => setInterfacesOfDevice(tx, device_id, body)),
+    }),
+  )
+}

@@ -1,0 +1,259 @@
+import { Type } from 'typebox'
+import { type Database, retryTransaction, rows } from '../../db/database.ts'
+import { allOf, type Sql, sql } from '../../db/sql.ts'
+import { IpamError } from '../../errors.ts'
+import { refuseUnexpected, type Target } from '../../etags.ts'
+import { canonicalAddress } from '../../fields.ts'
+import { type FilterOf, Id } from '../../schema.ts'
+import { appendEvents, type EventType, type NewEvent } from '../events/store.ts'
+import { readMac } from '../macs/read-mac.ts'
+import {
+  giveAddresses,
+  heldBy,
+  insertInterface,
+  lockSpace,
+  releaseAddresses,
+  removeInterfaces,
+} from './parts-store.ts'
+import { readInterface } from './rules.ts'
+import {
+  Interface,
+  type InterfaceAddressRequest,
+  type InterfacePatch,
+  InterfacePeriod,
+  type InterfacePeriodQuery,
+  type InterfaceQuery,
+  type InterfaceRequest,
+} from './schema.ts'
+
+/** An interface i as it is shown, with its MAC and its addresses. */
+const shown = sql`
+  i.id, i.device_id, i.project_id, i.network_id, i.name, i.tags, mac_text(m.mac) as mac_address,
+  m.range_id as mac_range_id, coalesce((
+    select json_agg(json_build_object('allocation_id', a.id, 'block_id', a.block_id, 'address',
+      a.address) order by family(a.address), a.id)
+    from allocations a
+    where a.owner_id = i.id::text and a.owner_type = 'interface' and a.project_id = i.project_id
+  ), '[]') as addresses, i.generation, i.created_at, i.updated_at`
+const source = sql`interfaces i left join macs m on m.interface_id = i.id`
+
+const notFound = (id: string) =>
+  new IpamError('interface_not_found', `There is no interface ${id}.`)
+
+/** @throws {IpamError} `interface_not_found` */
+export async function getInterface(db: Database, id: string): Promise<Interface> {
+  const [found] = await rows(db, Interface)`select ${shown} from ${source} where i.id = ${id}`
+  if (!found) throw notFound(id)
+  return found
+}
+
+/** The interfaces of a device, all of them or those of a project, in the order of their ids. */
+export function interfacesOfDevice(
+  db: Database,
+  {
+    device_id,
+    project_id,
+  }: { readonly device_id: string; readonly project_id?: string | undefined },
+): Promise<Interface[]> {
+  const ofProject = project_id === undefined ? sql`true` : sql`i.project_id = ${project_id}`
+  return rows(db, Interface)`
+    select ${shown} from ${source} where i.device_id = ${device_id} and ${ofProject} order by i.id`
+}
+
+/**
+ * In the order of their ids; one more than a page holds.
+ *
+ * @throws {IpamError} `invalid_request`
+ */
+export function listInterfaces(
+  db: Database,
+  filter: FilterOf<InterfaceQuery>,
+  { limit, after }: { limit: number; after: string | null },
+): Promise<Interface[]> {
+  const { project_id, device_id, network_id, mac_address, address, name, tag } = filter
+  const conditions: Sql[] = [
+    ...(project_id ? [sql`i.project_id = ${project_id}`] : []),
+    ...(device_id ? [sql`i.device_id = ${device_id}`] : []),
+    ...(network_id ? [sql`i.network_id = ${network_id}`] : []),
+    ...(name === undefined ? [] : [sql`i.name = ${name}`]),
+    ...(tag ? [sql`i.tags @> ${tag}`] : []),
+    ...(after ? [sql`i.id > ${after}`] : []),
+  ]
+  if (mac_address !== undefined) {
+    const mac = readMac(mac_address, 'mac_address').toString()
+    conditions.push(sql`m.mac = ${mac}`)
+  }
+  if (address !== undefined) {
+    conditions.push(sql`i.id::text in (
+      select a.owner_id from allocations a
+      where a.scope_id = any (array(select s.id from address_scopes s))
+        and a.address = ${canonicalAddress(address, 'address')}::inet
+        and a.owner_type = 'interface')`)
+  }
+  return rows(db, Interface)`
+    select ${shown} from ${source} where ${allOf(conditions)} order by i.id limit ${limit + 1}`
+}
+
+/**
+ * Where interfaces are and were, the earliest first; one more than a page holds. `after` is the
+ * time and the interface behind which the page begins.
+ */
+export function listInterfacePeriods(
+  db: Database,
+  { interface_id, device_id, at }: FilterOf<InterfacePeriodQuery>,
+  { limit, after }: { limit: number; after: readonly string[] | null },
+): Promise<InterfacePeriod[]> {
+  const conditions = [
+    ...(interface_id ? [sql`interface_id = ${interface_id}`] : []),
+    ...(device_id ? [sql`device_id = ${device_id}`] : []),
+    ...(at ? [sql`started_at <= ${at} and coalesce(ended_at, 'infinity') > ${at}`] : []),
+    ...(after ? [sql`(started_at, interface_id) > (${after[0]}, ${after[1]})`] : []),
+  ]
+  return rows(db, InterfacePeriod)`
+    select * from (
+      select i.id as interface_id, i.device_id, i.project_id, i.network_id, i.name,
+        mac_text(m.mac) as mac_address, i.attached_at as started_at, null::timestamptz as ended_at
+      from ${source}
+      union all
+      select interface_id, device_id, project_id, network_id, name, mac_text(mac), started_at,
+        ended_at
+      from interface_history
+    ) periods
+    where ${allOf(conditions)} order by started_at, interface_id limit ${limit + 1}`
+}
+
+/**
+ * Creates an interface with its MAC and its addresses, all of it or nothing.
+ *
+ * @throws {IpamError} `interface_exists`, `network_not_found`, `quota_exceeded`, and what taking a
+ * MAC or an address may end in
+ */
+export function createInterface(db: Database, request: InterfaceRequest): Promise<Interface> {
+  const { project_id, device_id = null, ...spec } = request
+  const wanted = readInterface(spec)
+  return retryTransaction(db, async tx => {
+    await lockSpace(tx, { project_id, more: 1, taking: [wanted], releasing: [] })
+    const { id, events } = await insertInterface(tx, { project_id, device_id, wanted })
+    await giveAddresses(tx, { ...wanted, id, project_id })
+    const created = await getInterface(tx, id)
+    await appendEvents(tx, [...events, interfaceEvent('interface.created', created)])
+    return created
+  })
+}
+
+/** @throws {IpamError} `interface_not_found`, `precondition_failed` */
+export function updateInterface(
+  db: Database,
+  target: Target,
+  patch: InterfacePatch,
+): Promise<Interface> {
+  return retryTransaction(db, async tx => {
+    const before = await lockInterface(tx, target)
+    const updated = await changeInterface(tx, { ...before, ...patch })
+    await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
+    return updated
+  })
+}
+
+/** Writes what can change of an interface, and makes it a generation older. */
+export async function changeInterface(
+  tx: Database,
+  { id, device_id, name, tags }: Pick<Interface, 'id' | 'device_id' | 'name' | 'tags'>,
+): Promise<Interface> {
+  await tx.query(sql`
+    update interfaces set device_id = ${device_id}, name = ${name}, tags = ${tags},
+      generation = generation + 1, updated_at = clock_timestamp()
+    where id = ${id}`)
+  return getInterface(tx, id)
+}
+
+/**
+ * Deletes an interface; its MAC and its addresses are released.
+ *
+ * @throws {IpamError} `interface_not_found`, `precondition_failed`, `too_many_allocations`
+ */
+export function deleteInterface(db: Database, target: Target): Promise<void> {
+  return retryTransaction(db, async tx => {
+    const gone = await lockInterface(tx, target)
+    const releasing = await heldBy(tx, [gone])
+    await lockSpace(tx, { project_id: gone.project_id, more: 0, taking: [], releasing })
+    const events = await removeInterfaces(tx, [gone.id])
+    await releaseAddresses(tx, releasing)
+    await appendEvents(tx, [...events, interfaceEvent('interface.deleted', gone)])
+  })
+}
+
+/**
+ * Gives an interface more addresses of its network, all or none.
+ *
+ * @throws {IpamError} `interface_not_found`, `precondition_failed`, and what allocating may end in
+ */
+export function addAddresses(
+  db: Database,
+  target: Target,
+  request: InterfaceAddressRequest,
+): Promise<Interface> {
+  return retryTransaction(db, async tx => {
+    const { id, device_id, project_id, network_id, name, tags, mac_address } = await lockInterface(
+      tx,
+      target,
+    )
+    const { families, addresses } = readInterface({ network_id, ...request })
+    const taking = [{ network_id, families, addresses }]
+    await lockSpace(tx, { project_id, more: 0, taking, releasing: [] })
+    await giveAddresses(tx, { id, project_id, network_id, families, addresses, mac: mac_address })
+    const updated = await changeInterface(tx, { id, device_id, name, tags })
+    await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
+    return updated
+  })
+}
+
+/**
+ * Takes an address from an interface.
+ *
+ * @throws {IpamError} `interface_not_found`, `precondition_failed`, `allocation_not_found`
+ */
+export function removeAddress(
+  db: Database,
+  target: Target,
+  allocation_id: string,
+): Promise<Interface> {
+  return retryTransaction(db, async tx => {
+    const before = await lockInterface(tx, target)
+    if (!before.addresses.some(one => one.allocation_id === allocation_id.toLowerCase())) {
+      const detail = `Interface ${before.id} has no address by allocation ${allocation_id}.`
+      throw new IpamError('allocation_not_found', detail)
+    }
+    const releasing = [allocation_id]
+    await lockSpace(tx, { project_id: before.project_id, more: 0, taking: [], releasing })
+    await releaseAddresses(tx, releasing)
+    const updated = await changeInterface(tx, before)
+    await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
+    return updated
+  })
+}
+
+/** Locks an interface, if it is as expected; before its network, its blocks and all else. */
+export async function lockInterface(tx: Database, { id, expected }: Target): Promise<Interface> {
+  const locked = await rows(tx, Type.Object({ id: Id }))`
+    select id from interfaces where id = ${id} for no key update`
+  if (locked.length === 0) throw notFound(id)
+  const found = await getInterface(tx, id)
+  refuseUnexpected(found, expected)
+  return found
+}
+
+/** The same for all interfaces of a device that are a project's. */
+export async function lockInterfacesOfDevice(
+  tx: Database,
+  { device_id, project_id }: { readonly device_id: string; readonly project_id: string },
+): Promise<Interface[]> {
+  await tx.query(sql`
+    select id from interfaces where device_id = ${device_id} and project_id = ${project_id}
+    order by id for no key update`)
+  return interfacesOfDevice(tx, { device_id, project_id })
+}
+
+export const interfaceEvent = (type: EventType, data: Interface): NewEvent => {
+  return { type, object_id: data.id, project_id: data.project_id, data }
+}
