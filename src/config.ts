@@ -58,6 +58,15 @@ export const Config = Type.Object(
       ),
       cache_max: positive(10_000, 'Of how many tokens.'),
     }),
+    policy: section('Who may do what: docs/policy.md.', {
+      file: Type.Optional(
+        Type.String({
+          minLength: 1,
+          description:
+            'YAML file with rules that differ from the defaults. A change of it is seen within a second.',
+        }),
+      ),
+    }),
     holds: section('The end of holds, and of quarantines.', {
       sweep_seconds: Type.Number({
         default: 1,

@@ -18,6 +18,7 @@ const mayImport: Record<string, readonly string[]> = {
   'etags.ts': ['errors.ts'],
   db: ['errors.ts'],
   auth: ['errors.ts', 'db'],
+  policy: ['auth'],
   audit: ['ip', 'db', 'resources'],
   'idempotency-store.ts': ['errors.ts', 'db'],
   'idempotency.ts': ['errors.ts', 'db', 'idempotency-store.ts'],
@@ -55,7 +56,7 @@ const mayImport: Record<string, readonly string[]> = {
     'metrics',
   ],
   'serve.ts': ['app.ts', 'auth', 'config.ts', 'db', 'idempotency-store.ts', 'resources'],
-  'main.ts': ['audit', 'auth', 'config.ts', 'db', 'errors.ts', 'serve.ts'],
+  'main.ts': ['audit', 'auth', 'config.ts', 'db', 'errors.ts', 'policy', 'serve.ts'],
 }
 
 const root = new URL('../src/', import.meta.url)
@@ -83,6 +84,14 @@ test('no store knows of routes', () => {
   const breaches = stores.filter(file => importsOf(file).some(target => /routes\.ts$/.test(target)))
   expect(stores.length).toBeGreaterThan(5)
   expect(breaches.map(({ path }) => path)).toEqual([])
+})
+
+test('the policy knows of callers, and not how they are authenticated', () => {
+  const known = files
+    .filter(({ path }) => path.startsWith('policy/'))
+    .flatMap(importsOf)
+    .filter(target => moduleOf(target) === 'auth')
+  expect(new Set(known)).toEqual(new Set(['auth/caller.ts']))
 })
 
 test('address arithmetic is pure', () => {
