@@ -9,6 +9,8 @@ import type { OpenDatabase } from './db/database.ts'
 import { NewerSchema } from './db/migrate.ts'
 import { databaseName, openDatabase } from './db/open.ts'
 import { IpamError } from './errors.ts'
+import { addPolicyCommands } from './policy/commands.ts'
+import { PolicyError } from './policy/policy-error.ts'
 import { serve } from './serve.ts'
 
 const { version } = JSON.parse(
@@ -66,6 +68,8 @@ program
     attempt(config => withDatabase(config, async db => console.log(await resetAdminToken(db)))),
   )
 
+addPolicyCommands(program, attempt)
+
 await program.parseAsync()
 
 /** Runs a command; what a person can mend is said in one line, with status 2. */
@@ -82,7 +86,7 @@ async function attempt(work: (config: Config) => Promise<void>): Promise<void> {
 }
 
 function explain(error: unknown, config: Config | undefined): string {
-  if (error instanceof ConfigError) return error.message
+  if (error instanceof ConfigError || error instanceof PolicyError) return error.message
   const { code, message, path } = error as NodeJS.ErrnoException
   if (!config) return message
   const at = databaseName(config)
