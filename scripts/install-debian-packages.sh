@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the tests need, and only what is missing:
-#   install-debian-packages.sh [postgresql|keystone]...     without a name: postgresql
+#   install-debian-packages.sh [postgresql|keystone|oslo-policy]...
+# Without a name: postgresql and oslo-policy.
 set -euo pipefail
 
 say() { echo "install-debian-packages: $*"; }
@@ -92,10 +93,29 @@ install_keystone() {
   say 'Keystone is now in /usr/bin'
 }
 
-for name in "${@:-postgresql}"; do
+# The same question as that of test/system/oslo-policy.test.ts.
+has_oslo_policy() { /usr/bin/python3 -c 'import oslo_policy.shell' 2>/dev/null; }
+
+install_oslo_policy() {
+  if has_oslo_policy; then
+    say 'oslo.policy is here already: nothing to do'
+    return
+  fi
+  need_apt 'oslo.policy for /usr/bin/python3'
+  install_packages python3-oslo.policy
+  has_oslo_policy || {
+    say 'the package python3-oslo.policy was installed, but Python does not find it' >&2
+    exit 1
+  }
+  say 'oslo.policy is now in /usr/lib/python3'
+}
+
+(($# > 0)) || set -- postgresql oslo-policy
+for name in "$@"; do
   case $name in
     postgresql) install_postgresql ;;
     keystone) install_keystone ;;
+    oslo-policy) install_oslo_policy ;;
     *)
       say "there is no set of packages called $name" >&2
       exit 2
