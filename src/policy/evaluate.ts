@@ -4,6 +4,7 @@ import type { Check, Template } from './language.ts'
 /**
  * What a request is about. Members are reached by `%(name)s`, those of members by dots:
  * `%(scope.project_id)s`; `target.` may stand before, as in Keystone's rules.
+ * Whoever makes one names each member: a body of a request as a whole would bring members of its own.
  */
 export type Target = { readonly [name: string]: TargetValue }
 export type TargetValue = string | number | boolean | null | undefined | Target

@@ -96,6 +96,10 @@ test.each([
   ['text', 'the file is not a YAML mapping'],
   ['"blocks:get": "@"\n"blocks:get": "!"\n', 'Map keys must be unique'],
   ['a: [', 'Flow sequence'],
+  ['"blocks:get": "@"\n"blocks:list": !\n', 'line 2: "!" is no check; put a check with "!" in'],
+  ['"blocks:list": !role:x\n', 'line 1: "!role:x" is no check'],
+  ['"blocks:list": @\n', 'Plain value cannot start with reserved character @'],
+  ['"blocks:list": *all\n', 'Unresolved alias'],
   ['"blocks:get": &a [*a]\n', 'rule blocks:get: a list has texts'],
   [`#${' '.repeat(1_000_000)}`, 'the file is longer than 1000000 characters'],
 ])('a server does not start with %j', (text, message) => {

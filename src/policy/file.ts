@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { parse } from 'yaml'
+import { parseDocument, visit } from 'yaml'
 import { ruleDefaults } from './defaults.ts'
 import { PolicyError } from './policy-error.ts'
 import { buildRules, type Rules } from './rules.ts'
@@ -108,10 +108,22 @@ export function readOverrides(text: string): Record<string, unknown> {
 }
 
 function parseYaml(text: string): unknown {
+  const document = parseDocument(text, { logLevel: 'error' })
+  const [error] = document.errors
+  if (error) throw new PolicyError(firstLineOf(error))
+  visit(document, {
+    Node: (_, { tag, range }) => {
+      if (tag === undefined) return
+      // "!" without quotes is a tag of YAML on an empty text, which would allow everything.
+      const line = text.slice(0, range?.[0]).split('\n').length
+      throw new PolicyError(`line ${line}: "${tag}" is no check; put a check with "!" in quotes`)
+    },
+  })
   try {
-    return parse(text, { logLevel: 'error' })
+    return document.toJS()
   } catch (cause) {
-    const reason = (cause as Error).message.split('\n')[0]
-    throw new PolicyError(`${reason}`.replace(/:$/, ''), { cause })
+    throw new PolicyError(firstLineOf(cause as Error), { cause })
   }
 }
+
+const firstLineOf = ({ message }: Error): string => (message.split('\n')[0] ?? '').replace(/:$/, '')

@@ -1,3 +1,4 @@
+import { callerAttributes } from './credentials.ts'
 import { ruleDefaults } from './defaults.ts'
 import type { RuleDefault } from './rules.ts'
 
@@ -42,6 +43,12 @@ export function describeRules(): string {
       row(code(name), code(check), description, operations.map(code).join('<br>')),
     ),
   ].join('\n')
+}
+
+/** What check strings may ask of a caller, as a table. */
+export function describeCaller(): string {
+  const rows = Object.entries(callerAttributes).map(([name, meaning]) => row(code(name), meaning))
+  return ['| attribute | is |', '|---|---|', ...rows].join('\n')
 }
 
 const code = (text: string): string => `\`${text}\``
