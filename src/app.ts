@@ -80,6 +80,7 @@ import {
   InterfaceRequest,
   InterfaceSpec,
 } from './resources/interfaces/schema.ts'
+import { createMacAllocator } from './resources/macs/allocator-store.ts'
 import { macRangeRoutes } from './resources/macs/range-routes.ts'
 import { macRoutes } from './resources/macs/routes.ts'
 import {
@@ -261,8 +262,8 @@ export async function buildApp(options: AppOptions) {
   app.addHook('preClose', () => watch.close())
   const lanes = Math.max(1, Math.min(options.allocator.lanes, Math.floor(db.connections / 3)))
   const { observerOf, observeEventLag: observeLag } = metrics
-  const allocator =
-    options.customAllocator ?? createAllocator(db, { ...options.allocator, lanes, observerOf })
+  const limits = { ...options.allocator, lanes, observerOf }
+  const allocator = options.customAllocator ?? createAllocator(db, limits)
   const authenticate = createAuthenticator({
     db,
     admin_token: options.admin_token,
@@ -292,7 +293,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
     await v2.register(macRangeRoutes, { db })
-    await v2.register(macRoutes, { db })
+    await v2.register(macRoutes, { db, macs: createMacAllocator(db, limits) })
     await v2.register(interfaceRoutes, { db })
     await v2.register(deviceRoutes, { db })
     await v2.register(allowedRoutes, { db })

@@ -11,7 +11,8 @@ import { readWanted } from '../allocations/read-request.ts'
 import { type AllocationRequest, countMax } from '../allocations/schema.ts'
 import { releaseAll } from '../allocations/store.ts'
 import type { NewEvent } from '../events/store.ts'
-import { getMac, macEvent, takeMac } from '../macs/store.ts'
+import { takeMac } from '../macs/allocator-store.ts'
+import { getMac, macEvent } from '../macs/store.ts'
 import type { WantedInterface } from './rules.ts'
 
 // The parts of which operations on interfaces are made. Each is one step of a transaction, in this
