@@ -65,6 +65,13 @@ import {
   FloatingIpPatch,
   FloatingIpRequest,
 } from './resources/floating-ips/schema.ts'
+import { hostConfigurationRoutes } from './resources/host-configuration/routes.ts'
+import {
+  CloudInitNetwork,
+  DeviceConfiguration,
+  InterfaceConfiguration,
+  NetworkData,
+} from './resources/host-configuration/schema.ts'
 import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
 import { deviceRoutes } from './resources/interfaces/device-routes.ts'
 import { interfaceRoutes } from './resources/interfaces/routes.ts'
@@ -140,6 +147,8 @@ const sharedSchemas = [
   BlockRouteRequest,
   ChangedPolicy,
   ChildrenRequest,
+  CloudInitNetwork,
+  DeviceConfiguration,
   DhcpOption,
   DhcpOptionRequest,
   DeviceInterfacesRequest,
@@ -154,6 +163,7 @@ const sharedSchemas = [
   KnownDhcpOption,
   Interface,
   InterfaceAddressRequest,
+  InterfaceConfiguration,
   InterfacePatch,
   InterfacePeriod,
   InterfaceRequest,
@@ -173,6 +183,7 @@ const sharedSchemas = [
   NatMappingRequest,
   Network,
   NetworkPatch,
+  NetworkData,
   NetworkRequest,
   NetworkUtilisation,
   Problem,
@@ -297,6 +308,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(interfaceRoutes, { db })
     await v2.register(deviceRoutes, { db })
     await v2.register(allowedRoutes, { db })
+    await v2.register(hostConfigurationRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
   })

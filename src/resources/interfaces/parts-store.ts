@@ -4,12 +4,13 @@ import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { newId } from '../../ids.ts'
 import { parseMac } from '../../ip/mac.ts'
-import { Id, Nullable } from '../../schema.ts'
+import { Id, Nullable, ProjectId } from '../../schema.ts'
 import { allocateOnce } from '../allocations/allocator-store.ts'
 import { prepare } from '../allocations/prepare-store.ts'
 import { readWanted } from '../allocations/read-request.ts'
 import { type AllocationRequest, countMax } from '../allocations/schema.ts'
 import { releaseAll } from '../allocations/store.ts'
+import { deleteOptionsOf } from '../dhcp-options/store.ts'
 import type { NewEvent } from '../events/store.ts'
 import { takeMac } from '../macs/allocator-store.ts'
 import { getMac, macEvent } from '../macs/store.ts'
@@ -153,18 +154,24 @@ export async function takeMacOf(tx: Database, wanted: MacOfInterface): Promise<N
   return macEvent('mac.created', taken)
 }
 
-const Leaving = Type.Object({ id: Id, mac_id: Nullable(Id) })
+const Leaving = Type.Object({ id: Id, project_id: ProjectId, mac_id: Nullable(Id) })
 
-/** Deletes interfaces with their MACs, those of one pool together; the events of the MACs are for the caller to write. */
+/**
+ * Deletes interfaces with their MACs, those of one pool together, and their DHCP options. They are
+ * locked; the events of what goes with them are for the caller to write.
+ */
 export async function removeInterfaces(tx: Database, ids: readonly string[]): Promise<NewEvent[]> {
   const found = await rows(tx, Leaving)`
-    select i.id, m.id as mac_id from interfaces i left join macs m on m.interface_id = i.id
+    select i.id, i.project_id, m.id as mac_id from interfaces i left join macs m on m.interface_id = i.id
     where i.id = any (${ids}::uuid[]) order by m.pool_id, i.id`
-  for (const { id } of found) await tx.query(sql`delete from interfaces where id = ${id}`)
+  const events: NewEvent[] = []
+  for (const { id, project_id } of found) {
+    events.push(...(await deleteOptionsOf(tx, { type: 'interface', id, project_id })))
+    await tx.query(sql`delete from interfaces where id = ${id}`)
+  }
   const macs = found.flatMap(({ mac_id }) => mac_id ?? [])
-  const ended = []
-  for (const id of macs) ended.push(await getMac(tx, id))
-  return ended.map(mac => macEvent('mac.released', mac))
+  for (const id of macs) events.push(macEvent('mac.released', await getMac(tx, id)))
+  return events
 }
 
 /**
