@@ -23,15 +23,13 @@ create table dhcp_options (
   scope_id uuid references address_scopes (id),
   network_id uuid references networks (id),
   block_id uuid references blocks (id),
-  interface_id uuid references interfaces (id),
   version smallint not null check (version in (4, 6)),
   code int not null check (code between 1 and case version when 4 then 254 else 65535 end),
   value jsonb not null,
   generation int not null default 1,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint dhcp_options_on_one_thing
-    check (num_nonnulls(scope_id, network_id, block_id, interface_id) = 1)
+  constraint dhcp_options_on_one_thing check (num_nonnulls(scope_id, network_id, block_id) = 1)
 );
 create unique index dhcp_options_by_scope on dhcp_options (scope_id, version, code)
   where scope_id is not null;
@@ -39,8 +37,3 @@ create unique index dhcp_options_by_network on dhcp_options (network_id, version
   where network_id is not null;
 create unique index dhcp_options_by_block on dhcp_options (block_id, version, code)
   where block_id is not null;
-create unique index dhcp_options_by_interface on dhcp_options (interface_id, version, code)
-  where interface_id is not null;
-
--- The largest packet of a network, in bytes (RFC 791 §3.2); null where nobody has said.
-alter table networks add mtu int check (mtu between 68 and 65535);
