@@ -72,6 +72,7 @@ function policy(): string {
 
 type Described = TSchema & {
   properties?: Record<string, Described>
+  items?: Described
   description?: string
   default?: unknown
   minimum?: number
@@ -106,12 +107,20 @@ function settings(schema: Described, prefix = ''): string[] {
     if (member.properties) {
       return [
         `| \`${prefix}${name}\` | | | ${member.description} |`,
-        ...settings(member, `${name}.`),
+        ...settings(member, `${prefix}${name}.`),
+      ]
+    }
+    if (member.items?.properties) {
+      return [
+        `| \`${prefix}${name}\` | none | | ${member.description} |`,
+        ...settings(member.items, `${prefix}${name}[].`),
       ]
     }
     const { minimum, maximum } = member
     const bounds = minimum === undefined ? '' : `${minimum} to ${maximum}`
-    const value = member.default === undefined ? '' : `\`${member.default}\``
+    const shown = Array.isArray(member.default) ? member.default.join(', ') : member.default
+    const isPlain = shown !== undefined && typeof shown !== 'object'
+    const value = isPlain ? `\`${shown}\`` : ''
     return [`| \`${prefix}${name}\` | ${value} | ${bounds} | ${member.description} |`]
   })
 }

@@ -4,6 +4,7 @@ import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { createAuthenticator } from './auth/authenticate.ts'
+import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
@@ -14,6 +15,7 @@ import type { Settings as MelangeV1Settings } from './melange-v1/settings.ts'
 import { versionList } from './melange-v1/version-routes.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { metricsRoutes } from './metrics/routes.ts'
+import { createOidc, type OidcSettings } from './oidc/authority.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
   AddressScope,
@@ -121,6 +123,8 @@ import { quarantineRoutes } from './resources/quarantine/routes.ts'
 import { QuarantinedAddress, QuarantineEnd } from './resources/quarantine/schema.ts'
 import { quotaRoutes } from './resources/quotas/routes.ts'
 import { ProjectQuota, Quota, QuotaRequest, ScopeQuota } from './resources/quotas/schema.ts'
+import { tokenRoutes } from './resources/tokens/routes.ts'
+import { CreatedToken, Token, TokenRequest } from './resources/tokens/schema.ts'
 import { utilisationRoutes } from './resources/utilisation/routes.ts'
 import { Forecast, UtilisationSample } from './resources/utilisation/schema.ts'
 import { Problem } from './schema.ts'
@@ -148,6 +152,7 @@ const sharedSchemas = [
   ChangedPolicy,
   ChildrenRequest,
   CloudInitNetwork,
+  CreatedToken,
   DeviceConfiguration,
   DhcpOption,
   DhcpOptionRequest,
@@ -195,6 +200,8 @@ const sharedSchemas = [
   ReleaseRequest,
   RuleSource,
   ScopeQuota,
+  Token,
+  TokenRequest,
   Utilisation,
   UtilisationSample,
 ]
@@ -205,6 +212,7 @@ export type AppOptions = {
   readonly admin_token: string | undefined
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
+  readonly oidc: OidcSettings
   readonly api: { readonly body_bytes_max: number; readonly request_timeout_seconds: number }
   readonly melange_v1: MelangeV1Settings
   readonly logger?: FastifyBaseLogger
@@ -275,17 +283,17 @@ export async function buildApp(options: AppOptions) {
   const { observerOf, observeEventLag: observeLag } = metrics
   const limits = { ...options.allocator, lanes, observerOf }
   const allocator = options.customAllocator ?? createAllocator(db, limits)
-  const authenticate = createAuthenticator({
-    db,
-    admin_token: options.admin_token,
-    ...options.tokens,
-  })
+  const { admin_token, oidc } = options
+  const onError = (err: unknown) => app.log.error({ err }, 'not noted when tokens were used')
+  const tokens = createOwnTokens({ db, admin_token, ...options.tokens, onError })
+  app.addHook('onClose', () => tokens.close())
+  const authenticate = createAuthenticator([tokens, createOidc({ settings: oidc })])
 
   await app.register(versionList)
   await app.register(statusRoutes, { db, version })
   await app.register(melangeV1, { db, settings: options.melange_v1, authenticate })
   await app.register(async v2 => {
-    v2.decorateRequest('caller', '')
+    v2.decorateRequest('caller', null)
     v2.addHook('onRequest', authenticate)
     readIdempotencyKeys(v2)
     tagAnswers(v2)
@@ -311,6 +319,8 @@ export async function buildApp(options: AppOptions) {
     await v2.register(hostConfigurationRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
+    const hasConfiguredAdmin = admin_token !== undefined
+    await v2.register(tokenRoutes, { db, hasConfiguredAdmin, onRevoked: tokens.forget })
   })
   await app.ready()
   return app

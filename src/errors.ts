@@ -1,6 +1,7 @@
 import { configurationErrors } from './configuration-errors.ts'
 import { floatingIpErrors } from './floating-ip-errors.ts'
 import { interfaceErrors } from './interface-errors.ts'
+import { tokenErrors } from './token-errors.ts'
 
 /** Every failure a client can meet: the code is the contract, the text may change. */
 export const errorCatalogue = {
@@ -288,6 +289,11 @@ export const errorCatalogue = {
     title: 'Too many requests are waiting',
     advice: 'Try again after the time in `Retry-After`. Nothing was changed.',
   },
+  identity_unavailable: {
+    status: 503,
+    title: 'The identity service does not answer, so nobody knows whether the token is valid',
+    advice: 'Try again after the time in `Retry-After`. Nothing was changed.',
+  },
   database_unavailable: {
     status: 503,
     title: 'The database does not answer',
@@ -297,6 +303,7 @@ export const errorCatalogue = {
   ...configurationErrors,
   ...floatingIpErrors,
   ...interfaceErrors,
+  ...tokenErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 
 export type ErrorCode = keyof typeof errorCatalogue

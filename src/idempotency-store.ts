@@ -5,7 +5,7 @@ import { IpamError } from './errors.ts'
 
 /** What makes two requests the same one, sent twice. */
 export type IdempotencyKey = {
-  /** Who asks: keys of different callers never meet. */
+  /** Who asks, and in which scope: keys of different users and projects never meet. */
   readonly caller: string
   readonly key: string
   /** SHA-256 of what is asked, in hexadecimal digits. */

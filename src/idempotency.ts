@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { callerOf } from './auth/authenticate.ts'
+import { ownerOf } from './auth/authority.ts'
 import type { Database } from './db/database.ts'
 import { IpamError } from './errors.ts'
 import { type IdempotencyKey, runOnce } from './idempotency-store.ts'
@@ -25,7 +27,7 @@ export function readIdempotencyKeys(
         const detail = `idempotency-key: must be 1 to ${keyLengthMax} printable ASCII characters`
         throw new IpamError('invalid_request', detail, { field: 'idempotency-key' })
       }
-      const caller = request.getDecorator<string>('caller')
+      const caller = ownerOf(callerOf(request))
       const idempotency = { caller, key, fingerprint: fingerprintOf(request) }
       request.setDecorator<IdempotencyKey>('idempotency', idempotency)
     }

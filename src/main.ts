@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { audit } from './audit/store.ts'
-import { resetAdminToken } from './auth/token-store.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { DataFolderInUse } from './db/data-folder-lock.ts'
 import type { OpenDatabase } from './db/database.ts'
@@ -11,6 +10,7 @@ import { databaseName, openDatabase } from './db/open.ts'
 import { IpamError } from './errors.ts'
 import { addPolicyCommands } from './policy/commands.ts'
 import { PolicyError } from './policy/policy-error.ts'
+import { addTokenCommands } from './resources/tokens/commands.ts'
 import { serve } from './serve.ts'
 
 const { version } = JSON.parse(
@@ -61,13 +61,7 @@ program
     ),
   )
 
-program
-  .command('reset-admin-token')
-  .description('replace the admin token, and print the new one')
-  .action(() =>
-    attempt(config => withDatabase(config, async db => console.log(await resetAdminToken(db)))),
-  )
-
+addTokenCommands(program, work => attempt(config => withDatabase(config, work)))
 addPolicyCommands(program, attempt)
 
 await program.parseAsync()
@@ -100,6 +94,7 @@ function explain(error: unknown, config: Config | undefined): string {
   if (error instanceof IpamError && error.code === 'database_unavailable') {
     return `${at} does not answer: ${reasonOf(error.cause)}`
   }
+  if (error instanceof IpamError && error.code !== 'internal') return error.message
   // The driver's own refusals, such as of a missing password, have no code.
   const isFromDatabase = /^[0-9A-Z]{5}$/.test(code ?? '') || /^SASL|SSL connection/.test(message)
   if (isFromDatabase) return `${at}: ${message}`

@@ -66,7 +66,12 @@ export const taggedByContent = <S extends TSchema>(schema: S) =>
   })
 
 /** Failures that every operation can end in. */
-const everywhere = ['invalid_request', 'authentication_required', 'internal'] as const
+const everywhere = [
+  'invalid_request',
+  'authentication_required',
+  'internal',
+  'identity_unavailable',
+] as const
 const whileChanging = [
   'payload_too_large',
   'unsupported_media_type',

@@ -2,7 +2,6 @@ import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'
-import { createAdminToken } from './auth/token-store.ts'
 import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
@@ -10,6 +9,7 @@ import { removeOldKeys } from './idempotency-store.ts'
 import { startSweeper } from './resources/allocations/sweeper.ts'
 import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
+import { createAdminToken, removeOldTokens } from './resources/tokens/store.ts'
 import { startSampler } from './resources/utilisation/sampler.ts'
 
 /** A server that listens; `greet` says where, and how to begin. */
@@ -34,6 +34,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
     const stopCleaning = clean(db, {
       days: config.events.retention_days,
       hours: config.idempotency.keep_hours,
+      tokenDays: config.tokens.keep_days,
       onError: err => logger.error({ err }, 'not cleaned'),
     })
     const stopSampler = startSampler(db, {
@@ -104,8 +105,10 @@ const cleaning = { first_milliseconds: 10_000, every_milliseconds: 600_000, batc
 type Cleaning = {
   /** How old events get, */
   readonly days: number
-  /** and idempotency keys. */
+  /** idempotency keys, */
   readonly hours: number
+  /** and tokens since their end. */
+  readonly tokenDays: number
   readonly onError: (error: unknown) => void
 }
 
@@ -113,7 +116,7 @@ type Cleaning = {
  * Removes what is old now and then, a bounded number at a time. A server vacuums by itself; the
  * embedded database does so here.
  */
-function clean(db: OpenDatabase, { days, hours, onError }: Cleaning): () => void {
+function clean(db: OpenDatabase, { days, hours, tokenDays, onError }: Cleaning): () => void {
   let isStopped = false
   let timer = setTimeout(work, cleaning.first_milliseconds).unref()
   async function work() {
@@ -123,6 +126,7 @@ function clean(db: OpenDatabase, { days, hours, onError }: Cleaning): () => void
       const removed = [
         await removeOldEvents(db, { days, limit }),
         await removeOldKeys(db, { hours, limit }),
+        await removeOldTokens(db, { days: tokenDays, limit }),
       ]
       isMore = removed.includes(limit)
       if (!isMore && db.kind === 'pglite') await db.execute('vacuum (analyze)')

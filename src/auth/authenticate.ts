@@ -1,53 +1,47 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import type { Database } from '../db/database.ts'
 import { IpamError } from '../errors.ts'
-import { hashToken, tokenExists } from './token-store.ts'
-
-export type AuthOptions = {
-  readonly db: Database
-  /** A token that is configured; it is held in memory only. */
-  readonly admin_token: string | undefined
-  /** How long an answer about a token is remembered. */
-  readonly cache_seconds: number
-  readonly cache_max: number
-}
-
-/** In whose name requests are made: today whoever has a token is the admin. */
-const admin = 'admin'
+import type { Authority, Credentials } from './authority.ts'
+import type { Caller } from './caller.ts'
 
 /**
- * Lets a request pass that bears a valid token, and says in its `caller` who makes it. Whether a stored token is valid is asked of the
- * database once in `cache_seconds`; what is remembered is bounded, and never the token itself.
+ * Lets a request pass that bears a valid token, and says in its `caller` who makes it. The first
+ * authority that knows tokens of this form decides.
  *
- * @throws {IpamError} `authentication_required`
+ * @throws {IpamError} `authentication_required`, `identity_unavailable`
  */
-export function createAuthenticator({ db, admin_token, cache_seconds, cache_max }: AuthOptions) {
-  const configured = admin_token === undefined ? null : hashToken(admin_token)
-  const known = new Map<string, { valid: Promise<boolean>; until: number }>()
-
-  function isStored(hash: Buffer): Promise<boolean> {
-    const key = hash.toString('base64')
-    const now = Date.now()
-    const found = known.get(key)
-    if (found && found.until > now) return found.valid
-    if (known.size >= cache_max) known.clear()
-    const valid = tokenExists(db, hash)
-    known.set(key, { valid, until: now + cache_seconds * 1000 })
-    valid.catch(() => known.delete(key)) // A database that is away says nothing about a token.
-    return valid
-  }
-
+export function createAuthenticator(authorities: readonly Authority[]) {
   return async (request: FastifyRequest): Promise<void> => {
     const token = tokenOf(request)
     if (token === undefined) {
       throw new IpamError('authentication_required', 'The request has no token.')
     }
-    const hash = hashToken(token)
-    const isValid = (configured && timingSafeEqual(hash, configured)) || (await isStored(hash))
-    if (!isValid) throw new IpamError('authentication_required', 'The token is not valid.')
-    request.setDecorator<string>('caller', admin)
+    const verdict = await ask(authorities, credentialsOf(request, token))
+    if (verdict?.kind === 'valid') {
+      request.setDecorator<Caller>('caller', verdict.caller)
+      return
+    }
+    if (verdict?.kind === 'unavailable') {
+      throw new IpamError('identity_unavailable', verdict.reason)
+    }
+    throw new IpamError('authentication_required', verdict?.reason ?? 'The token is not valid.')
   }
+}
+
+/** In whose name a request is made. */
+export const callerOf = (request: Pick<FastifyRequest, 'getDecorator'>): Caller =>
+  request.getDecorator<Caller>('caller')
+
+function ask(authorities: readonly Authority[], credentials: Credentials) {
+  for (const authority of authorities) {
+    const verdict = authority.validate(credentials)
+    if (verdict) return verdict
+  }
+  return undefined
+}
+
+function credentialsOf({ headers, method, url }: FastifyRequest, token: string): Credentials {
+  const service = headers['x-service-token']
+  return { token, serviceToken: typeof service === 'string' ? service : undefined, method, url }
 }
 
 function tokenOf({ headers }: FastifyRequest): string | undefined {

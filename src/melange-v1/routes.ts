@@ -44,7 +44,7 @@ export async function melangeV1(
   app: FastifyInstance,
   { db, settings, authenticate }: MelangeV1Options,
 ): Promise<void> {
-  app.decorateRequest('caller', '')
+  app.decorateRequest('caller', null)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body))
   app.setErrorHandler((error, request, reply) => sendFault(reply, request, asFault(error, request)))
@@ -143,7 +143,7 @@ function asFault(error: unknown, request: FastifyRequest): Fault {
   if (error instanceof Fault) return error
   if (error instanceof IpamError && error.code !== 'internal') {
     const { status } = errorCatalogue[error.code]
-    if (status === 503) request.log.warn({ err: error }, 'no database')
+    if (status === 503) request.log.warn({ err: error }, 'something is away')
     const known = statuses.includes(status) ? (status as FaultStatus) : 409
     return new Fault(known, error.message)
   }

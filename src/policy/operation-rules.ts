@@ -101,22 +101,26 @@ export const operationRules = {
       'GET /v2/address-scopes/{scope_id}/dhcp-options',
       'GET /v2/networks/{network_id}/dhcp-options',
       'GET /v2/blocks/{block_id}/dhcp-options',
+      'GET /v2/interfaces/{interface_id}/dhcp-options',
     ],
   ),
   'dhcp_options:get': decides('rule:project_reader_or_service', 'Show a DHCP option of a thing.', [
     'GET /v2/address-scopes/{scope_id}/dhcp-options/{version}/{option}',
     'GET /v2/networks/{network_id}/dhcp-options/{version}/{option}',
     'GET /v2/blocks/{block_id}/dhcp-options/{version}/{option}',
+    'GET /v2/interfaces/{interface_id}/dhcp-options/{version}/{option}',
   ]),
   'dhcp_options:set': decides('rule:project_member', 'Set a DHCP option on a thing.', [
     'PUT /v2/address-scopes/{scope_id}/dhcp-options/{version}/{option}',
     'PUT /v2/networks/{network_id}/dhcp-options/{version}/{option}',
     'PUT /v2/blocks/{block_id}/dhcp-options/{version}/{option}',
+    'PUT /v2/interfaces/{interface_id}/dhcp-options/{version}/{option}',
   ]),
   'dhcp_options:delete': decides('rule:project_member', 'Set a DHCP option on a thing no longer.', [
     'DELETE /v2/address-scopes/{scope_id}/dhcp-options/{version}/{option}',
     'DELETE /v2/networks/{network_id}/dhcp-options/{version}/{option}',
     'DELETE /v2/blocks/{block_id}/dhcp-options/{version}/{option}',
+    'DELETE /v2/interfaces/{interface_id}/dhcp-options/{version}/{option}',
   ]),
   'utilisation:get': decides(
     'rule:project_reader_or_service',
@@ -200,6 +204,15 @@ export const operationRules = {
   'interfaces:get': decides('rule:project_reader_or_service', 'Show an interface.', [
     'GET /v2/interfaces/{interface_id}',
   ]),
+  'interfaces:get_configuration': decides(
+    'rule:project_reader_or_service',
+    'See what the machine of an interface, or a device, is told.',
+    [
+      'GET /v2/interfaces/{interface_id}/configuration',
+      'GET /v2/devices/{device_id}/configuration',
+      'GET /v2/devices/{device_id}/network-data',
+    ],
+  ),
   'interfaces:update': decides('rule:project_member_or_service', 'Change an interface.', [
     'PATCH /v2/interfaces/{interface_id}',
   ]),
@@ -333,6 +346,22 @@ export const operationRules = {
   ]),
   'events:list': decides('rule:project_reader_or_service', 'Read the events.', ['GET /v2/events']),
   'metrics:get': decides('rule:system_reader', 'Read what a server counts.', ['GET /metrics']),
+  'tokens:create': decides(
+    'rule:project_manager',
+    'Create a token of our own. It never has more rights than whoever creates it.',
+    ['POST /v2/tokens'],
+  ),
+  'tokens:list': decides('rule:project_manager or rule:system_reader', 'List tokens of our own.', [
+    'GET /v2/tokens',
+  ]),
+  'tokens:get': decides(
+    'rule:project_manager or rule:system_reader',
+    'Show a token of our own, but for its secret.',
+    ['GET /v2/tokens/{token_id}'],
+  ),
+  'tokens:revoke': decides('rule:project_manager', 'Revoke a token of our own.', [
+    'DELETE /v2/tokens/{token_id}',
+  ]),
   'melange_v1:tenant': decides(
     'rule:project_member_or_service',
     'All below the path of a tenant in the API of v0.1 and v1.0; `project_id` is that tenant.',

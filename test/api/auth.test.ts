@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createAdminToken, resetAdminToken } from '../../src/auth/token-store.ts'
+import { createAdminToken, resetAdminToken } from '../../src/resources/tokens/store.ts'
 import { Api, adminToken, expectProblem, useApi } from '../helpers/api.ts'
 import { operationsOf } from '../helpers/contract.ts'
 
@@ -53,22 +53,27 @@ test.each([
 })
 
 test('the admin token is made once, and a reset one replaces it', async () => {
-  const fresh = await new Api().open({ admin_token: undefined })
+  const fresh = await new Api().open({ admin_token: undefined, db: api.db })
   const status = async (token: string | null) =>
     (await list({ authorization: `Bearer ${token}` }, fresh)).status
-  const first = await createAdminToken(fresh.db)
-  const again = await createAdminToken(fresh.db)
+  const made = await Promise.all([createAdminToken(api.db), createAdminToken(api.db)])
+  const [first = null] = made.filter(Boolean)
+  const again = await createAdminToken(api.db)
   const before = [await status(first), await status(adminToken)]
   await fresh.app.close()
   // Another process, or this one once it has forgotten what it knew of tokens.
-  const later = await new Api().open({ admin_token: undefined, db: fresh.db })
-  const second = await resetAdminToken(later.db)
+  const later = await new Api().open({ admin_token: undefined, db: api.db })
+  const second = await resetAdminToken(api.db)
   const statuses = await Promise.all(
     [first, second].map(token => list({ 'x-auth-token': String(token) }, later)),
   )
-  await later.close()
+  await later.app.close()
+  const { events } = (await api.get('/v2/events')).body
   expect(first).toMatch(/^melange_[\w-]{43}$/)
-  expect(again).toBeNull()
+  expect([...made, again].filter(token => token === null)).toHaveLength(2)
   expect(before).toEqual([200, 401])
   expect(statuses.map(({ status }) => status)).toEqual([401, 200])
+  const types = events.map(({ type }) => type)
+  expect(types).toEqual(['token.created', 'token.revoked', 'token.created'])
+  expect(JSON.stringify(events)).not.toContain(String(first).slice(14))
 })

@@ -23,6 +23,7 @@ import type { NatMapping } from '../../src/resources/nat-mappings/schema.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
 import type { QuarantinedAddress } from '../../src/resources/quarantine/schema.ts'
+import type { CreatedToken, Token } from '../../src/resources/tokens/schema.ts'
 import { contractOf } from './contract.ts'
 import { emptyDatabase, newDatabase } from './databases.ts'
 
@@ -33,12 +34,14 @@ export type Body = Block &
   Network &
   FloatingIp &
   NatMapping &
+  Static<typeof CreatedToken> &
   NetworkUtilisation &
   Utilisation & {
     address_scopes: AddressScope[]
     networks: Network[]
     floating_ips: FloatingIp[]
     nat_mappings: NatMapping[]
+    tokens: Token[]
     associations: FloatingIpAssociation[]
     blocks: Block[]
     routes: BlockRoute[]
@@ -74,13 +77,15 @@ export type Answer = {
 
 export const adminToken = 'the-token-of-the-tests'
 
+const settings = Value.Default(Config, {}) as Static<typeof Config>
 const defaults = {
   version: '0.0.0',
   admin_token: adminToken,
   allocator: { lanes: 2, batch_max: 256, waiting_max: 10_000 },
   tokens: { cache_seconds: 10, cache_max: 100 },
   api: { body_bytes_max: 1_048_576, request_timeout_seconds: 30 },
-  melange_v1: (Value.Default(Config, {}) as Static<typeof Config>).melange_v1,
+  melange_v1: settings.melange_v1,
+  oidc: settings.oidc,
 }
 
 /** An API over a database of its own; its answers are held against its OpenAPI document. */
@@ -190,7 +195,8 @@ export class Api {
       | 'allocations'
       | 'free_ranges'
       | 'free_prefixes'
-      | 'quarantine',
+      | 'quarantine'
+      | 'tokens',
   >(
     key: K,
     url: string,

@@ -11,6 +11,8 @@ export type Write = {
   readonly method: 'POST' | 'PATCH' | 'PUT' | 'DELETE'
   readonly url: string
   readonly payload?: object
+  /** A member of the answer that only the first one has; in those that repeat it, it is null. */
+  readonly toldOnce?: string
 }
 
 let made = 0
@@ -89,6 +91,15 @@ const newAllowed = async (api: Api) => {
   const path = `/v2/interfaces/${(await newInterface(api)).id}/allowed-addresses`
   const { id } = expectStatus(201, await api.post(path, { address: '10.255.0.1' }))
   return `${path}/${id}`
+}
+const createToken = () => ({
+  method: 'POST' as const,
+  url: '/v2/tokens',
+  payload: { name: `token-${made++}`, project_id: 'red', roles: ['member'] },
+})
+const newToken = async (api: Api) => {
+  const { url, payload } = createToken()
+  return expectStatus(201, await api.post(url, payload))
 }
 /** An allocation that ended, whose address waits. */
 const newWaiting = async (api: Api) => {
@@ -237,6 +248,8 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     method: 'DELETE',
     url: `/v2/policies/${(await newPolicy(api)).id}`,
   }),
+  createToken: async () => ({ ...createToken(), toldOnce: 'secret' }),
+  revokeToken: async api => ({ method: 'DELETE', url: `/v2/tokens/${(await newToken(api)).id}` }),
   createFloatingIp: async api => {
     const { id: private_allocation_id } = await newPrivateAllocation(api)
     const payload = { block_id: (await newBlock(api)).id, project_id: 'red', private_allocation_id }

@@ -114,7 +114,7 @@ describe.skipIf(findPostgresBinaries() === null)('on PostgreSQL', () => {
     await postgres.kill9()
     await waitUntil('it has noticed', async () => (await server.get('/readyz')).status === 503)
     // Whether a token is valid is not known now: it is not called invalid.
-    const stranger = new HttpClient(server.url, { 'x-auth-token': 'of-somebody-else' })
+    const stranger = new HttpClient(server.url, { 'x-auth-token': `melange_${'x'.repeat(43)}` })
     const answer = await stranger.request({ method: 'GET', path: '/v2/blocks' })
     expect(answer.status).toBe(503)
     stranger.close()

@@ -54,6 +54,8 @@ export const eventTypes = [
   'quota.deleted',
   'network.threshold_reached',
   'network.threshold_left',
+  'token.created',
+  'token.revoked',
 ] as const
 
 export type EventType = (typeof eventTypes)[number]
