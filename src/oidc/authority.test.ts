@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { exportSPKI, importJWK, UnsecuredJWT } from 'jose'
+import { type CryptoKey, exportSPKI, importJWK, UnsecuredJWT } from 'jose'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { audience, OidcIssuer, oidcSettings } from '../../test/helpers/oidc-issuer.ts'
 import { createOidc, type OidcSettings } from './authority.ts'

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { createAdminToken, resetAdminToken } from '../../src/resources/tokens/store.ts'
 import { Api, adminToken, expectProblem, useApi } from '../helpers/api.ts'
 import { operationsOf } from '../helpers/contract.ts'
+import { OidcIssuer, oidcSettings } from '../helpers/oidc-issuer.ts'
 
 const api = useApi()
 const id = '01900000-0000-7000-8000-000000000000'
@@ -50,6 +51,38 @@ test.each([
   { authorization: 'Bearer ' },
 ])('%j is refused', async headers => {
   expectProblem(await list(headers as Record<string, string>), 'authentication_required')
+})
+
+test('tokens of an issuer are taken from either header, and 503 is no 401', async () => {
+  const issuer = await OidcIssuer.start()
+  const oidc = oidcSettings([issuer])
+  const cloud = await new Api().open({ db: api.db, oidc })
+  const token = await issuer.sign({ roles: ['operators'] })
+  const bearer = { authorization: `Bearer ${token}` }
+  const payload = { name: 'ci', project_id: 'red', roles: ['member'] }
+  try {
+    expect(await list(bearer, cloud)).toMatchObject({ status: 200 })
+    expect(await list({ 'x-auth-token': token }, cloud)).toMatchObject({ status: 200 })
+    const made = await cloud.send({ method: 'POST', url: '/v2/tokens', headers: bearer, payload })
+    expect(made).toMatchObject({ status: 201, body: { created_by: 'alice' } })
+    const wrong = await list({ 'x-auth-token': await issuer.sign({ aud: 'another' }) }, cloud)
+    expectProblem(wrong, 'authentication_required', { status: 401 })
+    expect(wrong.body.detail).toContain('not for this service')
+    const foreign = await issuer.sign({ iss: 'https://elsewhere.example' })
+    expectProblem(await list({ 'x-auth-token': foreign }, cloud), 'authentication_required')
+    await issuer.stop()
+    expect(await list(bearer, cloud)).toMatchObject({ status: 200 })
+    const other = await new Api().open({ db: api.db, oidc })
+    const unknown = await list(bearer, other)
+    expectProblem(unknown, 'identity_unavailable', { status: 503 })
+    expect(unknown.headers['retry-after']).toBe('1')
+    const old = { method: 'GET', url: '/v1.0/ipam/ip_blocks', headers: bearer }
+    expect((await other.app.inject({ ...old, method: 'GET' })).statusCode).toBe(503)
+    await other.app.close()
+  } finally {
+    await issuer.stop()
+    await cloud.app.close()
+  }
 })
 
 test('the admin token is made once, and a reset one replaces it', async () => {

@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs'
 import { Type } from 'typebox'
 import { afterEach, expect, test } from 'vitest'
 import { audit } from '../../src/audit/store.ts'
+import { admin, findToken, hashToken } from '../../src/auth/token-store.ts'
 import { type OpenDatabase, rows } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { getBlock } from '../../src/resources/blocks/store.ts'
 import { listNetworks } from '../../src/resources/networks/store.ts'
+import { createAdminToken } from '../../src/resources/tokens/store.ts'
 import { newEmptyDatabase } from '../helpers/databases.ts'
 
 let db: OpenDatabase | undefined
@@ -18,6 +20,8 @@ const first = readFileSync(
 const scope = '00000000-0000-0000-0000-000000000001'
 const [v4, v6] = ['01900000-0000-7000-8000-000000000004', '01900000-0000-7000-8000-000000000006']
 const held = '01900000-0000-7000-8000-00000000000a'
+
+const oldToken = `melange_${'o'.repeat(43)}`
 
 /** What the first version of the schema held: two blocks of a network, and one allocation. */
 const content = `
@@ -33,6 +37,7 @@ const content = `
   values ('${held}', '${scope}', '${v4}', '10.0.0.2', 'red', now());
   insert into free_ranges (block_id, first, last)
   values ('${v4}', '10.0.0.3', '10.0.0.254'), ('${v6}', '2001:db8::1', '2001:db8::ffff:ffff:ffff:ffff');
+  insert into tokens (name, hash) values ('admin', sha256('${oldToken}'));
   insert into events (seq, type, object_id, project_id, data)
   select nextval('event_seq'), type, id::uuid, 'red',
     json_build_object('id', id, 'generation', 1, 'address', address, 'ended_at', null)
@@ -66,6 +71,9 @@ test('a database of the first version is brought up to this one with all that it
   expect(network).toMatchObject({ name: 'blue net', project_id: 'red', generation: 1 })
   expect(await getBlock(db, v4)).toMatchObject({ network_id: network?.id, strategy: 'random' })
   expect(await getBlock(db, v6)).toMatchObject({ network_id: network?.id, strategy: null })
+  const token = await findToken(db, hashToken(oldToken))
+  expect(token).toMatchObject({ caller: admin, seconds_left: null })
+  expect(await createAdminToken(db)).toBeNull()
   const Usage = Type.Object({ allocations: Type.Integer(), blocks: Type.Integer() })
   const usage = await rows(db, Usage)`
     select allocations, blocks from project_usage where project_id = 'red'`

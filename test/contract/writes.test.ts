@@ -65,6 +65,7 @@ describe.each(Object.keys(writes))('%s (I8)', operationId => {
       expect(told.length).toBeGreaterThan(40)
       expect(JSON.stringify(before)).not.toContain(told)
       Object.assign(first.body, { [toldOnce]: null })
+      Object.assign(first.headers, { 'content-length': again.headers['content-length'] })
     }
     expect(again).toEqual(first)
     const other = { method: 'POST', url: '/v2/address-scopes' } as const

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import {
   adminToken,
   cleanUp,
@@ -185,6 +186,27 @@ test('dhcp-options.md does what it says', async () => {
     { name: null, code: 224, value: 'cafe', source: { type: 'address_scope' } },
   ])
   expect(more).toEqual([])
+})
+
+test('tokens.md does what it says', async () => {
+  const guide = readFileSync(new URL('../../docs/guides/tokens.md', import.meta.url), 'utf8')
+  const [, settings = ''] = /^```yaml\n(.*?)^```/ms.exec(guide) ?? []
+  const answers = (await runGuide('tokens.md', parse(settings))).map(answer => JSON.parse(answer))
+  const [networks, listed, excess, revoked, refused, ended, told, again, other, one, ...more] =
+    answers
+  expect(networks.networks).toEqual([])
+  expect(listed.tokens).toMatchObject([
+    { name: 'ci', prefix: expect.stringMatching(/^melange_.{6}$/), revoked_at: null },
+  ])
+  expect(listed.tokens[0]).not.toHaveProperty('secret')
+  expect(excess).toMatchObject({ status: 403, code: 'token_exceeds_caller' })
+  expect(revoked).toMatchObject({ id: listed.tokens[0].id, revoked_at: expect.any(String) })
+  expect(refused).toMatchObject({ status: 401, code: 'authentication_required' })
+  expect(ended.tokens).toMatchObject([{ id: revoked.id }])
+  expect(told.events).toMatchObject([{ object_id: revoked.id, project_id: 'demo' }])
+  expect(again).toMatchObject({ name: 'backup', secret: null })
+  expect(other).toMatchObject({ id: again.id, revoked_at: expect.any(String) })
+  expect([one, ...more]).toEqual([1])
 })
 
 test('interfaces.md does what it says', async () => {
