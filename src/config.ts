@@ -38,7 +38,7 @@ const roleMap = (description: string) =>
 const OidcIssuer = Type.Object(
   {
     issuer: Type.String({
-      pattern: '^(https://|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])[:/])[^?#\\s]+$',
+      pattern: '^(https://|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])[:/])[^?#@\\s]+$',
       maxLength: 1024,
       description:
         'URL of the issuer, just as its tokens have it in `iss`. https, but on this machine.',

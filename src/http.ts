@@ -50,7 +50,8 @@ export function answerInProblems(app: App): void {
     const known = error instanceof IpamError ? error : asIpamError(error)
     if (!known) request.log.error({ err: error }, 'bug')
     else if (known.code === 'database_unavailable') request.log.warn({ err: error }, 'no database')
-    else if (known.code === 'identity_unavailable') request.log.warn({ err: error }, 'no issuer')
+    else if (known.code === 'identity_unavailable')
+      request.log.warn({ err: error }, 'no identity service')
     const problem = toProblem(
       known ?? new IpamError('internal', `See the server log at ${request.id}.`),
     )

@@ -304,6 +304,11 @@ describe('an issuer that answers', () => {
       'jwks_uri',
     ],
     [
+      'with keys that anybody on the way could change',
+      () => text(JSON.stringify({ issuer: issuer.url, jwks_uri: 'http://login.example/keys' })),
+      'jwks_uri',
+    ],
+    [
       'without keys',
       () => text(JSON.stringify({ issuer: issuer.url, jwks_uri: `${issuer.url}/x` })),
       'no keys',
