@@ -15,7 +15,8 @@ import type { Settings as MelangeV1Settings } from './melange-v1/settings.ts'
 import { versionList } from './melange-v1/version-routes.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { metricsRoutes } from './metrics/routes.ts'
-import { createOidc, type OidcSettings } from './oidc/authority.ts'
+import { createOidc } from './oidc/authority.ts'
+import type { OidcSettings } from './oidc-config.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
   AddressScope,

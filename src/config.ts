@@ -2,78 +2,13 @@ import { readFileSync } from 'node:fs'
 import { type Static, type TProperties, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { parse } from 'yaml'
+import { oidcSettings, repeatedIssuer } from './oidc-config.ts'
 
 const section = <P extends TProperties>(description: string, properties: P) =>
   Type.Object(properties, { additionalProperties: false, description, default: {} })
 
 const positive = (value: number, description: string, maximum = 1_000_000) =>
   Type.Integer({ default: value, minimum: 1, maximum, description })
-
-const name = { minLength: 1, maxLength: 1024 }
-/** Signatures with a private key; with a shared one anybody who can check could sign. */
-const signatures = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-  'Ed25519',
-] as const
-
-const seconds = (value: number, description: string, maximum: number) =>
-  Type.Integer({ default: value, minimum: 0, maximum, description })
-
-const text = (description: string) => Type.String({ minLength: 1, maxLength: 1024, description })
-const roleMap = (description: string) =>
-  Type.Record(Type.String(), Type.String({ minLength: 1, maxLength: 255 }), {
-    default: {},
-    description,
-  })
-
-const OidcIssuer = Type.Object(
-  {
-    issuer: Type.String({
-      pattern: '^(https://|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])[:/])[^?#@\\s]+$',
-      maxLength: 1024,
-      description:
-        'URL of the issuer, just as its tokens have it in `iss`. https, but on this machine.',
-    }),
-    audience: text('What `aud` of a token must hold: the name that Melange has at the issuer.'),
-    algorithms: Type.Array(Type.Union(signatures.map(name => Type.Literal(name))), {
-      default: ['RS256', 'PS256', 'ES256', 'EdDSA'],
-      minItems: 1,
-      description: 'By which a token may be signed.',
-    }),
-    claims: section('Where a token says who asks: names of claims; a.b is a member of a.', {
-      user_id: Type.String({ ...name, default: 'sub', description: 'The user.' }),
-      user_name: Type.String({
-        ...name,
-        default: 'preferred_username',
-        description: 'The name of the user.',
-      }),
-      project_id: Type.Optional(
-        Type.String({ ...name, description: 'The project; without it there is none.' }),
-      ),
-      roles: Type.String({
-        ...name,
-        default: 'roles',
-        description: 'Names that the maps below know: a list, or a text with spaces.',
-      }),
-    }),
-    role_map: roleMap(
-      'Which role in the project each name stands for. Other names stand for none.',
-    ),
-    system_role_map: roleMap(
-      'Which role on the system each name stands for. Who has such a name is in no project.',
-    ),
-  },
-  { additionalProperties: false },
-)
 
 /** Everything that can be set, with its default; docs/configuration.md is made of it. */
 export const Config = Type.Object(
@@ -129,40 +64,7 @@ export const Config = Type.Object(
         36_500,
       ),
     }),
-    oidc: section('OpenID Connect as an authority for tokens: docs/guides/tokens.md.', {
-      issuers: Type.Array(OidcIssuer, {
-        default: [],
-        maxItems: 32,
-        description: 'Whose signed tokens (JWT) count.',
-      }),
-      clock_tolerance_seconds: seconds(30, 'By how much the clocks of issuers may differ.', 600),
-      token_age_seconds_max: Type.Optional(
-        Type.Integer({
-          minimum: 1,
-          maximum: 31_536_000,
-          description:
-            'How long ago a token may have been issued at most; it has to say when then.',
-        }),
-      ),
-      token_bytes_max: positive(8192, 'Size of a token; a larger one is not looked at.', 65_536),
-      timeout_seconds: positive(5, 'How long an issuer may take for an answer.', 60),
-      keys_seconds: positive(
-        300,
-        'How old the keys of an issuer get before it is asked for them again.',
-        86_400,
-      ),
-      keys_stale_seconds: positive(
-        86_400,
-        'How old they may get while the issuer is away.',
-        31_536_000,
-      ),
-      cooldown_seconds: positive(
-        10,
-        'Rest between two questions to an issuer, whatever keys tokens name.',
-        3600,
-      ),
-      cache_max: positive(10_000, 'Of how many tokens it is remembered that they are valid.'),
-    }),
+    oidc: oidcSettings,
     policy: section('Who may do what: docs/policy.md.', {
       file: Type.Optional(
         Type.String({
@@ -287,8 +189,7 @@ export function loadConfig(file?: string, environment: Environment = process.env
     const name = problem.instancePath.slice(1).replaceAll('/', '.') || 'the configuration'
     throw new ConfigError(`${name} ${problem.message} (see docs/configuration.md)`)
   }
-  const issuers = overridden.oidc.issuers.map(({ issuer }) => issuer)
-  const twice = issuers.find((issuer, index) => issuers.indexOf(issuer) < index)
+  const twice = repeatedIssuer(overridden.oidc)
   if (twice !== undefined) throw new ConfigError(`oidc.issuers has ${twice} twice`)
   return { ...overridden, admin_token: MELANGE_ADMIN_TOKEN || undefined }
 }

@@ -69,8 +69,8 @@ export const taggedByContent = <S extends TSchema>(schema: S) =>
 const everywhere = [
   'invalid_request',
   'authentication_required',
-  'internal',
   'identity_unavailable',
+  'internal',
 ] as const
 const whileChanging = [
   'payload_too_large',

@@ -143,7 +143,7 @@ function asFault(error: unknown, request: FastifyRequest): Fault {
   if (error instanceof Fault) return error
   if (error instanceof IpamError && error.code !== 'internal') {
     const { status } = errorCatalogue[error.code]
-    if (status === 503) request.log.warn({ err: error }, 'something is away')
+    if (status === 503) request.log.warn({ err: error }, 'no database')
     const known = statuses.includes(status) ? (status as FaultStatus) : 409
     return new Fault(known, error.message)
   }

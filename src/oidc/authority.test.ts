@@ -2,7 +2,8 @@ import { createHmac } from 'node:crypto'
 import { type CryptoKey, exportSPKI, importJWK, UnsecuredJWT } from 'jose'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { audience, OidcIssuer, oidcSettings } from '../../test/helpers/oidc-issuer.ts'
-import { createOidc, type OidcSettings } from './authority.ts'
+import type { OidcSettings } from '../oidc-config.ts'
+import { createOidc } from './authority.ts'
 
 let issuer: OidcIssuer
 const started: OidcIssuer[] = []

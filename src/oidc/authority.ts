@@ -2,11 +2,9 @@ import { createHash } from 'node:crypto'
 import { decodeJwt, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose'
 import type { Authority, Verdict } from '../auth/authority.ts'
 import type { Caller } from '../auth/caller.ts'
-import type { Config } from '../config.ts'
+import type { OidcSettings } from '../oidc-config.ts'
 import { type IssuerSettings, readClaims } from './claims.ts'
 import { createIssuerKeys, IssuerAway, type IssuerKeys } from './issuer-keys.ts'
-
-export type OidcSettings = Config['oidc']
 
 export type OidcOptions = {
   readonly settings: OidcSettings

@@ -1,7 +1,7 @@
 import type { Verdict } from '../auth/authority.ts'
-import type { Config } from '../config.ts'
+import type { OidcSettings } from '../oidc-config.ts'
 
-export type IssuerSettings = Config['oidc']['issuers'][number]
+export type IssuerSettings = OidcSettings['issuers'][number]
 export type Claims = Readonly<Record<string, unknown>>
 
 const textMax = 255

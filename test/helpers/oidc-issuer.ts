@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
 import { Value } from 'typebox/value'
 import { Config } from '../../src/config.ts'
-import type { OidcSettings } from '../../src/oidc/authority.ts'
+import type { OidcSettings } from '../../src/oidc-config.ts'
 
 type Key = { readonly alg: string; readonly privateKey: CryptoKey; readonly jwk: JWK }
 export type Signing = {
