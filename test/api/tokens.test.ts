@@ -202,9 +202,9 @@ describe('without a configured admin token', () => {
 })
 
 describe('what is remembered of tokens', () => {
-  const settings = { admin_token: undefined, cache_seconds: 600, cache_max: 3 }
+  const settings = { admin_token: undefined, cache_max: 3 }
   const make = async () => (await createToken(api.db, inRed, null)).secret
-  const open = () => {
+  const open = (cache_seconds = 600) => {
     let asked = 0
     const db = {
       ...api.db,
@@ -216,7 +216,7 @@ describe('what is remembered of tokens', () => {
     const onError = (error: unknown) => {
       throw error
     }
-    const tokens = createOwnTokens({ db, ...settings, onError })
+    const tokens = createOwnTokens({ db, ...settings, cache_seconds, onError })
     const judge = async (token: string) => {
       const use = { token, serviceToken: undefined, method: 'GET', url: '/' }
       return (await tokens.validate(use))?.kind
@@ -272,6 +272,17 @@ describe('what is remembered of tokens', () => {
     const used = found.filter(({ last_used_at }) => last_used_at !== null)
     expect(used).toMatchObject([{ prefix: token.slice(0, 14) }])
     expect(used[0]?.last_used_at).toMatch(/:00\.000000Z$/)
+  })
+
+  test('a token that another process revoked is refused when the time is over', async () => {
+    const { tokens, judge } = open(1)
+    const token = await make()
+    expect(await judge(token)).toBe('valid')
+    const [{ id } = { id: '' }] = (await api.get('/v2/tokens')).body.tokens
+    await revoke(id)
+    await new Promise(resolve => setTimeout(resolve, 1100))
+    expect(await judge(token)).toBe('invalid')
+    await tokens.close()
   })
 
   test('a token that another process revoked is seen when it is forgotten', async () => {
