@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests need: today PostgreSQL, and only where it is missing.
+# Installs the Debian packages that the tests need, and only what is missing:
+#   install-debian-packages.sh [postgresql|keystone]...     without a name: postgresql
 set -euo pipefail
 
 say() { echo "install-debian-packages: $*"; }
@@ -26,36 +27,78 @@ find_postgres() {
   return 1
 }
 
-if folder=$(find_postgres); then
-  say "PostgreSQL is here already, in $folder: nothing to do"
-  exit 0
-fi
-if ! command -v apt-get >/dev/null; then
-  say 'this system has no apt-get: install PostgreSQL 15 or newer in its own way' >&2
-  exit 1
-fi
-if [[ $EUID -ne 0 ]] && ! command -v sudo >/dev/null; then
-  say 'installing packages needs root, and there is no sudo: run this as root' >&2
-  exit 1
-fi
-
-# The package would make a cluster "main" and start it as a service. The tests start servers of
-# their own, so we ask it not to, for the time of this installation and unless the machine already
-# says how clusters are made.
-if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
-  no_cluster=/etc/postgresql-common/createcluster.d/melange-tests.conf
-  as_root mkdir -p "${no_cluster%/*}"
-  trap 'as_root rm -f "$no_cluster"' EXIT
-  as_root tee "$no_cluster" >/dev/null <<<'create_main_cluster = false'
-fi
-
-say 'installing the package postgresql; no service is started'
-as_root apt-get update
-as_root env DEBIAN_FRONTEND=noninteractive \
-  apt-get install --yes --no-install-recommends postgresql
-
-folder=$(find_postgres) || {
-  say 'the package postgresql was installed, but initdb and postgres were not found' >&2
-  exit 1
+# The same programs as hasKeystone of test/helpers/keystone-server.ts.
+has_keystone() {
+  [[ -x /usr/bin/keystone-manage && -x /usr/bin/uwsgi_python3 ]] &&
+    [[ -e /usr/bin/keystone-wsgi-public ]]
 }
-say "PostgreSQL is now in $folder"
+
+# Says what the first argument is, where packages cannot be installed.
+need_apt() {
+  if ! command -v apt-get >/dev/null; then
+    say "this system has no apt-get: install $1 in its own way" >&2
+    exit 1
+  fi
+  if [[ $EUID -ne 0 ]] && ! command -v sudo >/dev/null; then
+    say 'installing packages needs root, and there is no sudo: run this as root' >&2
+    exit 1
+  fi
+}
+
+install_packages() {
+  say "installing $*; no service is started"
+  as_root apt-get update
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+}
+
+install_postgresql() {
+  local folder
+  if folder=$(find_postgres); then
+    say "PostgreSQL is here already, in $folder: nothing to do"
+    return
+  fi
+  need_apt 'PostgreSQL 15 or newer'
+  # The package would make a cluster "main" and start it as a service. The tests start servers of
+  # their own, so we ask it not to, for the time of this installation and unless the machine already
+  # says how clusters are made.
+  if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
+    no_cluster=/etc/postgresql-common/createcluster.d/melange-tests.conf
+    as_root mkdir -p "${no_cluster%/*}"
+    trap 'as_root rm -f "$no_cluster"' EXIT
+    as_root tee "$no_cluster" >/dev/null <<<'create_main_cluster = false'
+  fi
+
+  install_packages postgresql
+  folder=$(find_postgres) || {
+    say 'the package postgresql was installed, but initdb and postgres were not found' >&2
+    exit 1
+  }
+  say "PostgreSQL is now in $folder"
+}
+
+# These packages hold programs only: the package keystone, which would run them as a service, is
+# not among them.
+install_keystone() {
+  if has_keystone; then
+    say 'Keystone is here already: nothing to do'
+    return
+  fi
+  need_apt 'Keystone and uWSGI'
+  install_packages python3-keystone uwsgi-core uwsgi-plugin-python3
+  has_keystone || {
+    say 'the packages of Keystone were installed, but its programs were not found' >&2
+    exit 1
+  }
+  say 'Keystone is now in /usr/bin'
+}
+
+for name in "${@:-postgresql}"; do
+  case $name in
+    postgresql) install_postgresql ;;
+    keystone) install_keystone ;;
+    *)
+      say "there is no set of packages called $name" >&2
+      exit 2
+      ;;
+  esac
+done
