@@ -283,6 +283,11 @@ export const errorCatalogue = {
     title: 'Too many requests are waiting',
     advice: 'Try again after the time in `Retry-After`. Nothing was changed.',
   },
+  identity_unavailable: {
+    status: 503,
+    title: 'The identity service does not answer, so nobody knows whether the token is valid',
+    advice: 'Try again after the time in `Retry-After`. Nothing was changed.',
+  },
   database_unavailable: {
     status: 503,
     title: 'The database does not answer',

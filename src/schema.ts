@@ -58,7 +58,12 @@ export const Problem = closed(
 )
 
 /** Failures that every operation can end in. */
-const everywhere = ['invalid_request', 'authentication_required', 'internal'] as const
+const everywhere = [
+  'invalid_request',
+  'authentication_required',
+  'identity_unavailable',
+  'internal',
+] as const
 const whileChanging = [
   'payload_too_large',
   'unsupported_media_type',

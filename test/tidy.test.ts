@@ -18,6 +18,7 @@ const mayImport: Record<string, readonly string[]> = {
   'etags.ts': ['errors.ts'],
   db: ['errors.ts'],
   auth: ['errors.ts', 'db'],
+  keystone: ['config.ts', 'errors.ts', 'auth'],
   audit: ['ip', 'db', 'resources'],
   'idempotency-store.ts': ['errors.ts', 'db'],
   'idempotency.ts': ['errors.ts', 'db', 'idempotency-store.ts'],
