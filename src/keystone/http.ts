@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import * as http from 'node:http'
 import * as https from 'node:https'
+import { ConfigError } from '../config.ts'
 import { KeystoneFailure } from './failure.ts'
 
 export type HttpOptions = {
@@ -40,12 +41,12 @@ const awayStatuses: ReadonlySet<number> = new Set([429, 502, 503, 504])
  * Sends requests to Keystone: with a limit to time and size, and never to another host than the one asked for, whatever
  * an answer says.
  *
- * @throws if `cafile` cannot be read.
+ * @throws {ConfigError} if `cafile` cannot be read.
  */
 export function createHttpClient({ timeout_seconds, cafile, insecure }: HttpOptions): HttpClient {
   const tls = {
     rejectUnauthorized: !insecure,
-    ...(cafile !== undefined && { ca: readFileSync(cafile) }),
+    ...(cafile !== undefined && { ca: readCertificates(cafile) }),
   }
   const pool = { keepAlive: true, maxFreeSockets: 16, scheduling: 'lifo' } as const
   const agents = { 'http:': new http.Agent(pool), 'https:': new https.Agent({ ...pool, ...tls }) }
@@ -69,6 +70,14 @@ export function createHttpClient({ timeout_seconds, cafile, insecure }: HttpOpti
     close: () => {
       for (const agent of Object.values(agents)) agent.destroy()
     },
+  }
+}
+
+function readCertificates(cafile: string): Buffer {
+  try {
+    return readFileSync(cafile)
+  } catch (cause) {
+    throw new ConfigError(`keystone.cafile: ${cafile} cannot be read`, { cause })
   }
 }
 
