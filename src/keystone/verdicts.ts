@@ -28,7 +28,9 @@ export type Verdicts = {
 }
 
 type GoodVerdict = Extract<Verdict, { kind: 'good' }>
+/** What was true when Keystone was asked. */
 type Known = { readonly verdict: GoodVerdict; readonly at: number }
+type Asked = { readonly key: string; readonly flight: string; readonly askedAt: number }
 type Refused = { readonly reason: string; readonly until: number }
 type Question = {
   readonly token: string
@@ -95,10 +97,11 @@ export function createVerdicts({ answerer, settings, now, observer }: VerdictOpt
     const flight = flightOf({ key, expiredToo })
     const other = underWay.get(flight)
     if (other) return other
+    const askedAt = now()
     const asked = answerer
       .ask(token, { expiredToo, isPreferred })
       .then(verdict => {
-        remember(verdict, { key, flight })
+        remember(verdict, { key, flight, askedAt })
         return verdict
       })
       .finally(() => underWay.delete(flight))
@@ -106,10 +109,10 @@ export function createVerdicts({ answerer, settings, now, observer }: VerdictOpt
     return asked
   }
 
-  function remember(verdict: Verdict, { key, flight }: { key: string; flight: string }): void {
+  function remember(verdict: Verdict, { key, flight, askedAt }: Asked): void {
     if (verdict.kind === 'good') {
       refused.delete(flight)
-      if (cacheMilliseconds > 0) good.set(key, { verdict, at: now() })
+      if (cacheMilliseconds > 0) good.set(key, { verdict, at: askedAt })
     } else if (verdict.kind === 'bad') {
       good.delete(key)
       const milliseconds = settings.negative_cache_seconds * 1000
