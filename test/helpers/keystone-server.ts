@@ -23,8 +23,8 @@ export type KeystoneServer = {
   readonly url: string
   /** The password of `admin` in the project `admin` of the domain `default`. */
   readonly adminPassword: string
-  /** Runs keystone-manage, for instance `fernet_rotate`. */
-  manage(command: string, ...flags: string[]): Promise<void>
+  /** Makes a new key for tokens; three are kept. */
+  rotateKeys(): Promise<void>
   start(): Promise<void>
   /** Crashes it: SIGKILL to all its processes. */
   kill9(): Promise<void>
@@ -100,11 +100,12 @@ function createServer(folder: string, port: number) {
     await promisify(execFile)('/usr/bin/keystone-manage', all, { env, cwd: folder })
   }
 
+  const group = execFileSync('id', ['-gn'], { encoding: 'utf8' }).trim()
+  const owner = ['--keystone-user', userInfo().username, '--keystone-group', group]
+
   async function initialize(): Promise<void> {
     for (const name of ['fernet-keys', 'credential-keys']) mkdirSync(file(name), { mode: 0o700 })
     writeFileSync(file('uwsgi.ini'), uwsgiIni({ folder, port }))
-    const group = execFileSync('id', ['-gn'], { encoding: 'utf8' }).trim()
-    const owner = ['--keystone-user', userInfo().username, '--keystone-group', group]
     await manage('db_sync')
     await manage('fernet_setup', ...owner)
     await manage('credential_setup', ...owner)
@@ -153,7 +154,7 @@ function createServer(folder: string, port: number) {
     adminPassword,
     configure,
     initialize,
-    manage,
+    rotateKeys: () => manage('fernet_rotate', ...owner),
     start,
     kill9: () => end('SIGKILL'),
     async restart(settings: KeystoneSettings) {
