@@ -217,7 +217,7 @@ describe('while Keystone is away', () => {
     const outcomes = await Promise.all(
       Array.from({ length: 1000 }, (_, index) => validate(garbage(100 + index))),
     )
-    expect(performance.now() - begin).toBeLessThan(250)
+    expect(performance.now() - begin).toBeLessThan(1000)
     expect(outcomes[999]).toEqual({
       kind: 'unavailable',
       reason: 'Keystone did not answer within 0.3 s',
@@ -268,12 +268,12 @@ describe('an answer that is none', () => {
     ['endless', "Keystone's answer has more than 4194304 bytes"],
     ['closed', 'Keystone cannot be reached: ECONNRESET'],
     ['closed halfway', 'Keystone cannot be reached: ECONNRESET'],
-    ['hanging', 'Keystone did not answer within 0.5 s'],
-    ['hanging halfway', 'Keystone did not answer within 0.5 s'],
+    ['hanging', 'Keystone did not answer within 1 s'],
+    ['hanging halfway', 'Keystone did not answer within 1 s'],
     ['redirect to another host', 'Keystone redirects to another host'],
     ['redirect in a circle', 'Keystone redirects in a circle'],
   ])('%s: %s', async (fault, reason) => {
-    const validate = world.validator({ timeout_seconds: 0.5, token_cache_seconds: 60 })
+    const validate = world.validator({ timeout_seconds: 1, token_cache_seconds: 60 })
     const known = world.token('validate-nocatalog')
     await validate(known) // And Melange has its own token by that.
     world.advance(61)
