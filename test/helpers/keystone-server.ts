@@ -21,6 +21,8 @@ import { findFreePort } from './free-port.ts'
 export type KeystoneServer = {
   /** With /v3. */
   readonly url: string
+  /** Where all of its files are. */
+  readonly folder: string
   /** The password of `admin` in the project `admin` of the domain `default`. */
   readonly adminPassword: string
   /** Makes a new key for tokens; three are kept. */
@@ -70,7 +72,8 @@ export async function startKeystoneServer(
 const hasKeystone = () => programs.every(program => existsSync(join('/usr/bin', program)))
 
 /** A shell program: kills the process group of the server of folder $1, and removes the folder. */
-const removeServer = '[ -s "$1/uwsgi.pid" ] && kill -9 -- "-$(cat "$1/uwsgi.pid")"; rm -rf "$1"'
+const removeServer =
+  '[ -s "$1/uwsgi.pid" ] && kill -s KILL -- "-$(cat "$1/uwsgi.pid")"; rm -rf "$1"'
 
 function createServer(folder: string, port: number) {
   const adminPassword = 'the-password-of-the-tests'
@@ -151,6 +154,7 @@ function createServer(folder: string, port: number) {
 
   return {
     url,
+    folder,
     adminPassword,
     configure,
     initialize,
