@@ -29,13 +29,13 @@ export function isAllowed(
   )
 }
 
-/** Keystone keeps patterns of 128 characters at most; no path of this service is half as long as this. */
+/** Keystone keeps patterns of 128 characters at most. */
 const patternLengthMax = 128
 const pathLengthMax = 1024
 
 /**
- * The path as the router understands it: each segment decoded, but a slash within a segment stays encoded. Null if a path
- * is not clear without doubt, which no rule allows.
+ * The path as the router understands it: each segment decoded, but a slash within a segment stays
+ * encoded. Null if a path is not clear without doubt, which no rule allows.
  */
 function canonicalPath(path: string): string | null {
   const [plain = ''] = path.split('?', 1)
@@ -52,8 +52,9 @@ function canonicalPath(path: string): string | null {
 type Part = { readonly kind: 'literal' | 'segment' | 'anything'; readonly text: string }
 
 /**
- * Whether a path is of a pattern. Users write patterns, so none is made a regular expression, which could take forever: all
- * places of the pattern that a character may be at are followed side by side.
+ * Whether a path is of a pattern. Users write patterns, so none is made a regular expression, which
+ * could take forever: all places of the pattern that a character may be at are followed side by
+ * side.
  */
 export function matchesPattern(path: string, pattern: string): boolean {
   if (pattern.length > patternLengthMax) return false

@@ -11,7 +11,10 @@ export type CircuitOptions = {
 
 /** Spares requests the wait for a Keystone that is known to be away. */
 export type Circuit = {
-  /** Whether a request may be made; if yes, its outcome must be told. After a rest one at a time may. */
+  /**
+   * Whether a request may be made; if yes, its outcome must be told. After a rest one at a time
+   * may.
+   */
   enter(): boolean
   succeeded(): void
   failed(): void

@@ -9,8 +9,8 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export type Cloud = Readonly<Record<string, unknown>>
 
 /**
- * Reads a cloud from clouds.yaml and secure.yaml, where OpenStack's clients look for them: OS_CLIENT_CONFIG_FILE, else the
- * working folder, the user's and the system's configuration.
+ * Reads a cloud from clouds.yaml and secure.yaml, where OpenStack's clients look for them:
+ * OS_CLIENT_CONFIG_FILE, else the working folder, the user's and the system's configuration.
  *
  * @throws {ConfigError}
  */

@@ -101,6 +101,13 @@ describe('from the configuration', () => {
   })
 })
 
+test('Keystone counts only where somebody says so', () => {
+  const isEnabled = (MELANGE_KEYSTONE?: string) =>
+    loadConfig(undefined, { OS_AUTH_URL: byPassword.auth_url, MELANGE_KEYSTONE }).keystone.enabled
+  expect([isEnabled(), isEnabled('true'), isEnabled('false')]).toEqual([false, true, false])
+  expect(() => isEnabled('yes')).toThrow('MELANGE_KEYSTONE must be true or false')
+})
+
 describe('from the environment', () => {
   const environment = {
     OS_AUTH_TYPE: 'v3password',

@@ -32,7 +32,9 @@ type Values = { readonly [K in Key]?: string | undefined } & {
   readonly insecure?: boolean | undefined
 }
 
-/** What the configuration says of Keystone; what is missing comes from a cloud or the environment. */
+/**
+ * What the configuration says of Keystone; what is missing comes from a cloud or the environment.
+ */
 export type CredentialSettings = Values & {
   readonly cloud?: string | undefined
   readonly www_authenticate_uri?: string | undefined
@@ -63,8 +65,8 @@ const otherNames: { readonly [K in Key]?: readonly string[] } = {
 }
 
 /**
- * Melange's own credentials: from the configuration, and what it does not say from a cloud of clouds.yaml (`cloud`, else
- * OS_CLOUD), or without a cloud from OS_* of the environment.
+ * Melange's own credentials: from the configuration, and what it does not say from a cloud of
+ * clouds.yaml (`cloud`, else OS_CLOUD), or without a cloud from OS_* of the environment.
  *
  * @throws {ConfigError} that names what is missing.
  */

@@ -9,8 +9,8 @@ export type GateOptions = {
 
 export type Gate = {
   /**
-   * Runs a task when there is room. Those that are `preferred` go first, and wait apart, so that a crowd of others
-   * never keeps them out.
+   * Runs a task when there is room. Those that are `preferred` go first, and wait apart, so that a
+   * crowd of others never keeps them out.
    *
    * @throws {GateFull} if too many wait, or for too long.
    */

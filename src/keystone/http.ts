@@ -38,8 +38,8 @@ const redirectsMax = 3
 const awayStatuses: ReadonlySet<number> = new Set([429, 502, 503, 504])
 
 /**
- * Sends requests to Keystone: with a limit to time and size, and never to another host than the one asked for, whatever
- * an answer says.
+ * Sends requests to Keystone: with a limit to time and size, and never to another host than the one
+ * asked for, whatever an answer says.
  *
  * @throws {ConfigError} if `cafile` cannot be read.
  */

@@ -54,8 +54,8 @@ export function readTokenBody(body: unknown): TokenBody | null {
 }
 
 /**
- * The identity behind a token; null if it has no scope, and so no roles. Only names of roles count: what Keystone says of an
- * "admin project" gives nothing.
+ * The identity behind a token; null if it has no scope, and so no roles. Only names of roles count:
+ * what Keystone says of an "admin project" gives nothing.
  */
 export function identityOf(token: TokenBody): Identity | null {
   const { user, project, domain, system } = token

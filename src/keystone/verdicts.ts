@@ -43,8 +43,8 @@ type Question = {
 const patienceMilliseconds = 2000
 
 /**
- * Remembers what Keystone said, by the hash of the token. Refusals are kept apart, so that garbage never drives out what
- * is good.
+ * Remembers what Keystone said, by the hash of the token. Refusals are kept apart, so that garbage
+ * never drives out what is good.
  */
 export function createVerdicts({ answerer, settings, now, observer }: VerdictOptions): Verdicts {
   const good = createBoundedMap<Known>(settings.token_cache_max)

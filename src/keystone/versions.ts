@@ -10,8 +10,9 @@ const Version = Type.Object({
 const Versions = Type.Object({ versions: Type.Object({ values: Type.Array(Version) }) })
 
 /**
- * The URL of version 3, without a slash at its end: `auth_url` itself if it names a version, else what Keystone's version
- * document says. Of that only the path counts: behind a proxy Keystone may not know its own name.
+ * The URL of version 3, without a slash at its end: `auth_url` itself if it names a version, else
+ * what Keystone's version document says. Of that only the path counts: behind a proxy Keystone may
+ * not know its own name.
  *
  * @throws {KeystoneFailure}
  */
