@@ -46,6 +46,14 @@ export default defineConfig({
           provide: { databaseKind: 'postgres' },
         },
       },
+      {
+        test: {
+          ...patience,
+          name: 'keystone',
+          include: ['test/keystone/**/*.test.ts'],
+          fileParallelism: false,
+        },
+      },
     ],
   },
 })

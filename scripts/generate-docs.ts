@@ -94,6 +94,8 @@ Melange needs no configuration. What it reads, the later over the earlier: the d
 | \`MELANGE_DATA_DIR\` | \`data_dir\` |
 | \`DATABASE_URL\` | \`database.url\` |
 | \`MELANGE_ADMIN_TOKEN\` | an admin token to use instead of a generated one; kept in memory only |
+| \`MELANGE_KEYSTONE\` | \`keystone.enabled\`: true or false |
+| \`OS_*\` | Melange's own credentials for Keystone, as for OpenStack's clients: [keystone.md](keystone.md) |
 | \`MELANGE_CONFIG\` | the YAML file |
 
 | setting | default | bounds | meaning |

@@ -10,6 +10,12 @@ const section = <P extends TProperties>(description: string, properties: P) =>
 const positive = (value: number, description: string, maximum = 1_000_000) =>
   Type.Integer({ default: value, minimum: 1, maximum, description })
 
+const seconds = (value: number, description: string) =>
+  Type.Integer({ default: value, minimum: 0, maximum: 86_400, description })
+
+const text = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: 4096, description }))
+
 /** Everything that can be set, with its default; docs/configuration.md is made of it. */
 export const Config = Type.Object(
   {
@@ -146,6 +152,75 @@ export const Config = Type.Object(
           'Whether X-Tenant and X-Role of a proxy, which has the token, restrict what a request may do.',
       }),
     }),
+    keystone: section('OpenStack Identity as an authority for tokens: docs/keystone.md.', {
+      enabled: Type.Boolean({
+        default: false,
+        description: "Whether Keystone's tokens count. Environment: MELANGE_KEYSTONE.",
+      }),
+      cloud: text('The cloud of clouds.yaml that has what is not set here. Environment: OS_CLOUD.'),
+      auth_type: text('`password` or `v3applicationcredential`; else what the credentials are.'),
+      auth_url: Type.Optional(
+        Type.String({
+          pattern: '^https?://[^"\\s]+$',
+          description: 'Where Melange gets its own token, with or without /v3.',
+        }),
+      ),
+      www_authenticate_uri: Type.Optional(
+        Type.String({
+          pattern: '^https?://[^"\\s]+$',
+          description: 'Where clients without a token are sent; without it `auth_url`.',
+        }),
+      ),
+      username: text("Name of Melange's own user, who needs the role `service`."),
+      user_id: text('Its id, instead of name and domain.'),
+      user_domain_name: text('Its domain.'),
+      user_domain_id: text('Its domain.'),
+      password: text('Its password; better OS_PASSWORD or secure.yaml.'),
+      project_name: text('The project in which it has the role.'),
+      project_id: text('The id of that project, instead of name and domain.'),
+      project_domain_name: text('The domain of that project.'),
+      project_domain_id: text('The domain of that project.'),
+      domain_name: text('The domain in which it has the role, instead of a project.'),
+      domain_id: text('The id of that domain.'),
+      system_scope: text('`all`, if it has the role in the system.'),
+      application_credential_id: text('An application credential, instead of a password.'),
+      application_credential_name: text('Its name, instead of its id, with the user.'),
+      application_credential_secret: text('Its secret; better in the environment.'),
+      region: text('Region of the identity service, where `interface` is set.'),
+      interface: text(
+        '`public`, `internal` or `admin`: validate at this URL of the catalogue, not at `auth_url`.',
+      ),
+      cafile: text("File of certificates (PEM) to trust instead of the system's."),
+      insecure: Type.Optional(
+        Type.Boolean({ description: 'Whether no certificate is checked: only for tests.' }),
+      ),
+      timeout_seconds: positive(5, 'How long Keystone may take for an answer.', 300),
+      service_type: Type.String({
+        default: 'ipam',
+        minLength: 1,
+        maxLength: 255,
+        description: 'Type of this service in the catalogue, and in access rules.',
+      }),
+      service_token_roles: Type.Array(Type.String({ minLength: 1, maxLength: 255 }), {
+        default: ['service'],
+        minItems: 1,
+        maxItems: 100,
+        description: 'A service token must have one of these roles.',
+      }),
+      token_cache_seconds: seconds(
+        300,
+        'How long an answer is believed, so how late the end of a revoked token may be; 0 asks for each request.',
+      ),
+      token_cache_max: positive(10_000, 'Of how many tokens.'),
+      negative_cache_seconds: seconds(10, 'How long a refusal is believed; 0 asks each time.'),
+      negative_cache_max: positive(10_000, 'Of how many tokens.'),
+      stale_seconds: seconds(
+        3600,
+        'How much longer an answer is believed while Keystone is away, at most until the token expires.',
+      ),
+      validations_max: positive(16, 'Of how many tokens Keystone is asked at a time.', 1000),
+      waiting_max: positive(1000, 'How many tokens may wait before others get 503.', 100_000),
+    }),
     log_level: Type.Union(
       (['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const).map(level =>
         Type.Literal(level),
@@ -156,8 +231,12 @@ export const Config = Type.Object(
   { $id: 'melange-config', additionalProperties: false, description: 'Configuration of Melange.' },
 )
 
-/** Everything that can be set, and the one secret that is only read from the environment. */
-export type Config = Static<typeof Config> & { readonly admin_token: string | undefined }
+/** Everything that can be set, and what is only read from the environment. */
+export type Config = Static<typeof Config> & {
+  readonly admin_token: string | undefined
+  /** What OpenStack's clients read of the environment: OS_*, and where their files are. */
+  readonly openstack: Environment
+}
 
 /** The configuration is not usable; the message says why in one line. */
 export class ConfigError extends Error {
@@ -175,6 +254,7 @@ type Environment = Readonly<Record<string, string | undefined>>
 export function loadConfig(file?: string, environment: Environment = process.env): Config {
   const { MELANGE_CONFIG, MELANGE_LISTEN, MELANGE_DATA_DIR, MELANGE_ADMIN_TOKEN, DATABASE_URL } =
     environment
+  const { MELANGE_KEYSTONE } = environment
   const path = file ?? MELANGE_CONFIG
   const settings = path ? readSettings(path) : {}
   const value = Value.Default(Config, structuredClone(settings)) as Static<typeof Config>
@@ -183,6 +263,9 @@ export function loadConfig(file?: string, environment: Environment = process.env
     ...(MELANGE_LISTEN && { listen: MELANGE_LISTEN }),
     ...(MELANGE_DATA_DIR && { data_dir: MELANGE_DATA_DIR }),
     ...(DATABASE_URL && { database: { ...value.database, url: DATABASE_URL } }),
+    ...(MELANGE_KEYSTONE && {
+      keystone: { ...value.keystone, enabled: readBoolean('MELANGE_KEYSTONE', MELANGE_KEYSTONE) },
+    }),
   }
   const [problem] = Value.Errors(Config, overridden)
   if (problem) {
@@ -191,7 +274,15 @@ export function loadConfig(file?: string, environment: Environment = process.env
   }
   const twice = repeatedIssuer(overridden.oidc)
   if (twice !== undefined) throw new ConfigError(`oidc.issuers has ${twice} twice`)
-  return { ...overridden, admin_token: MELANGE_ADMIN_TOKEN || undefined }
+  const openstack = Object.fromEntries(
+    Object.entries(environment).filter(([name]) => /^(OS_.*|HOME|XDG_CONFIG_HOME)$/.test(name)),
+  )
+  return { ...overridden, admin_token: MELANGE_ADMIN_TOKEN || undefined, openstack }
+}
+
+function readBoolean(name: string, value: string): boolean {
+  if (value === 'true' || value === 'false') return value === 'true'
+  throw new ConfigError(`${name} must be true or false`)
 }
 
 function readSettings(path: string): object {

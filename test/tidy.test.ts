@@ -28,6 +28,7 @@ const mayImport: Record<string, readonly string[]> = {
   auth: ['errors.ts', 'db'],
   oidc: ['auth', 'oidc-config.ts'],
   policy: ['auth'],
+  keystone: ['config.ts', 'errors.ts', 'auth'],
   audit: ['ip', 'db', 'resources'],
   'idempotency-store.ts': ['errors.ts', 'db'],
   'idempotency.ts': ['errors.ts', 'auth', 'db', 'idempotency-store.ts'],

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
-import { randomInt, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import {
   chownSync,
@@ -12,12 +12,12 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
+import { findFreePort } from './free-port.ts'
 
 /** A PostgreSQL server that belongs to this process and ends with it. */
 export type PostgresServer = {
@@ -230,21 +230,6 @@ function findUnprivilegedUser(): { uid: number; gid: number } | undefined {
     if (uid && gid) return { uid, gid }
   }
   throw new Error('PostgreSQL cannot run as root, and there is no user postgres or nobody')
-}
-
-/** Below 32768 no outgoing connection takes the port from us while the server is down. */
-async function findFreePort(): Promise<number> {
-  for (let attempt = 1; attempt <= 100; attempt += 1) {
-    const port = randomInt(20_000, 32_768)
-    const probe = createServer().listen(port, '127.0.0.1')
-    const isFree = await once(probe, 'listening').then(
-      () => true,
-      () => false,
-    )
-    probe.close()
-    if (isFree) return port
-  }
-  throw new Error('There is no free port on 127.0.0.1')
 }
 
 function isRunning(child: ChildProcess): boolean {
