@@ -541,6 +541,6 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
 const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
   .concat(['events', 'quarantine', 'kept_ranges', 'policies', 'project_usage'])
   .concat(['floating_ips', 'floating_ip_associations', 'nat_mappings'])
-  .concat(['block_routes', 'dhcp_options'])
+  .concat(['block_routes', 'dhcp_options', 'interfaces'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

@@ -32,7 +32,11 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and clients of both A
     if (database) await dropDatabase(database)
   })
 
-  type Made = { readonly id: string; readonly ip_block: { readonly id: string } }
+  type Made = {
+    readonly id: string
+    readonly ip_block: { readonly id: string }
+    readonly ip_addresses?: { readonly address: string }[]
+  }
   const send = (method: string, path: string, body?: object) => {
     const server = servers[requests++ % servers.length]
     if (!server) throw new Error('there is no server')
@@ -104,17 +108,20 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and clients of both A
           const interfaces = Array.from({ length: random.below(4) }, (_, n) => ({
             network: { ...network, id: random.pick(networks) },
             ...(n === 0 && { mac_address }),
+            ...(n > 0 && { virtual_interface_id: nameOf(random) }),
           }))
           return ask('v1 replace', 'PUT', instances, {
             instance: { tenant_id: project, interfaces },
           })
         },
         () => ask('v1 delete all', 'DELETE', instances),
-        () => {
-          const path = `/v0.1/ipam/tenants/${project}/interfaces/${name}/allowed_ips`
-          const address = `10.${networks.indexOf(network_id ?? '')}.${project[1]}.${random.below(6)}`
-          const allowed_ip = { ip_address: address, network_id }
-          return ask('v1 allow', 'POST', path, { allowed_ip })
+        async () => {
+          const tenant = `/v0.1/ipam/tenants/${project}`
+          const place = `${tenant}/networks/${network_id}/interfaces/${name}/ip_allocations`
+          const { body } = await send('POST', place)
+          const ip_address = body.ip_addresses?.[0]?.address ?? '10.0.0.1'
+          const allowed_ip = { ip_address, network_id }
+          await ask('v1 allow', 'POST', `${tenant}/interfaces/${name}/allowed_ips`, { allowed_ip })
         },
         () => {
           const body = { id: name, project_id: project, device_id: device, ...spec }
@@ -132,6 +139,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and clients of both A
           const interfaces = Array.from({ length: random.below(3) }, () => ({
             network_id: random.pick(networks),
             families: [4],
+            ...(random.below(2) === 0 && { id: nameOf(random) }),
           }))
           const body = { project_id: project, interfaces }
           return ask('v2 replace', 'PUT', `/v2/devices/${device}/interfaces`, body)

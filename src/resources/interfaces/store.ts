@@ -137,7 +137,8 @@ export function createInterface(db: Database, request: InterfaceRequest): Promis
   const { project_id, device_id = null, ...spec } = request
   const wanted = readInterface(spec)
   return retryTransaction(db, async tx => {
-    await lockSpace(tx, { project_id, more: 1, taking: [wanted], releasing: [] })
+    const names = wanted.id === undefined ? [] : [wanted.id]
+    await lockSpace(tx, { project_id, more: 1, names, taking: [wanted], releasing: [] })
     const { id, events } = await insertInterface(tx, { project_id, device_id, wanted })
     await giveAddresses(tx, { ...wanted, id, project_id })
     const created = await getInterface(tx, id)
