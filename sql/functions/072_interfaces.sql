@@ -40,7 +40,7 @@ execute function keep_interface_history();
 
 create or replace function keep_interface() returns trigger language plpgsql as $$
 begin
-  raise exception 'An interface keeps its project, and its network unless it follows its addresses.';
+  raise exception 'An interface keeps its project, and unless it follows addresses its network.';
 end $$;
 
 create or replace trigger keep_interface

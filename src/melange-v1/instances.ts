@@ -88,6 +88,7 @@ async function replaceOfDevice(
     project_id: tenant_id,
     other_projects: gone.map(one => one.project_id),
     more: wanted.length - gone.filter(one => one.project_id === tenant_id).length,
+    names: wanted.flatMap(({ said }) => said.vif_id ?? []),
     taking: [],
     releasing,
     networks: blocks.flatMap(({ network_id }) => network_id ?? []),
@@ -105,7 +106,7 @@ async function replaceOfDevice(
   const made: Made[] = []
   for (const { said, blocks } of wanted) {
     await refuseTaken(db, said)
-    const one = await putThere(db, said, blocks[0]?.network_id ?? null)
+    const one = await putThere(db, said, blocks)
     if (one.refusal) throw one.refusal
     made.push(one)
   }

@@ -37,7 +37,8 @@ export function setInterfacesOfDevice(
     )
     const releasing = [...(await heldBy(tx, remove)), ...kept.flatMap(({ release }) => release)]
     const more = wanted.length - present.length
-    await lockSpace(tx, { project_id, more, taking, releasing })
+    const names = wanted.flatMap(one => (isKept(one) ? [] : (one.id ?? [])))
+    await lockSpace(tx, { project_id, more, names, taking, releasing })
 
     if (remove.length + wanted.length - kept.length > 1) {
       await lockManyMacs(tx)

@@ -28,6 +28,8 @@ type Space = {
   readonly other_projects?: readonly string[]
   /** How many interfaces there will be more. */
   readonly more: number
+  /** The ids and names that new ones are to have: one at a time takes each. */
+  readonly names?: readonly string[]
   readonly taking: readonly WantedAddresses[]
   /** Ids of allocations. */
   readonly releasing: readonly string[]
@@ -41,12 +43,15 @@ const Blocks = Type.Object({ ids: Type.Array(Id) })
 const Refusal = Type.Object({ refusal: Nullable(Type.String()) })
 
 /**
- * Locks the networks, the blocks and what the project uses, before anything of it is changed.
+ * Locks the names, the networks, the blocks and what the project uses, before anything of it is changed.
  *
  * @throws {IpamError} `network_not_found`, `quota_exceeded`
  */
 export async function lockSpace(tx: Database, space: Space): Promise<void> {
   const { project_id, more, taking, releasing } = space
+  for (const name of [...new Set(space.names)].toSorted()) {
+    await tx.query(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 13))`)
+  }
   const named = [...taking.map(({ network_id }) => network_id), ...(space.networks ?? [])]
   const networks = [...new Set(named)].toSorted()
   const locked = await rows(tx, Named)`

@@ -137,7 +137,8 @@ export function createInterface(db: Database, request: InterfaceRequest): Promis
   const { project_id, device_id = null, ...spec } = request
   const wanted = readInterface(spec)
   return retryTransaction(db, async tx => {
-    await lockSpace(tx, { project_id, more: 1, taking: [wanted], releasing: [] })
+    const names = wanted.id === undefined ? [] : [wanted.id]
+    await lockSpace(tx, { project_id, more: 1, names, taking: [wanted], releasing: [] })
     const { id, events } = await insertInterface(tx, { project_id, device_id, wanted })
     await giveAddresses(tx, { ...wanted, id, project_id })
     const created = await getInterface(tx, id)
@@ -256,17 +257,22 @@ export async function lockInterface(tx: Database, { id, expected }: Target): Pro
   return found
 }
 
-/** The same for all interfaces of a device, or those of a project. */
+/**
+ * The same for all interfaces of a device, or those of a project. One that comes to the device after
+ * that is not among them, for it is not locked.
+ */
 export async function lockInterfacesOfDevice(
   tx: Database,
   place: { readonly device_id: string; readonly project_id?: string | undefined },
 ): Promise<Interface[]> {
   const { device_id, project_id } = place
   const ofProject = project_id === undefined ? sql`true` : sql`project_id = ${project_id}`
-  await tx.query(sql`
+  const locked = await rows(tx, Type.Object({ id: Id }))`
     select id from interfaces where device_id = ${device_id} and ${ofProject}
-    order by id for no key update`)
-  return interfacesOfDevice(tx, place)
+    order by id for no key update`
+  return rows(tx, Interface)`
+    select ${shown} from ${source} where i.id = any (${locked.map(({ id }) => id)}::uuid[])
+    order by i.id`
 }
 
 export const interfaceEvent = (type: EventType, data: Interface): NewEvent => {
