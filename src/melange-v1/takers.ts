@@ -96,7 +96,7 @@ const spaceOf = (blocks: Blocks) => ({
   networks: blocks.flatMap(({ network_id }) => network_id ?? []),
   blocks: blocks.map(({ id }) => id),
   taking: [],
-  releasing: [],
+  held: [],
 })
 
 /**
@@ -183,7 +183,7 @@ export async function takeFrom(
   { releasing, blocks = [] }: { releasing: readonly string[]; blocks?: readonly string[] },
 ): Promise<void> {
   const { tenant_id: project_id } = taker
-  await lockSpace(db, { project_id, more: 0, taking: [], releasing, blocks })
+  await lockSpace(db, { project_id, more: 0, taking: [], held: releasing, blocks })
   if (releasing.length === 0) return
   await releaseAddresses(db, releasing)
   await tell(db, { taker, became: 'nothing', events: [] }, { isChanged: true })
