@@ -118,9 +118,9 @@ end $$;
 
 -- The same for all that an operation on interfaces will change, after the interfaces: the ids and
 -- names of new ones, the networks and blocks from which addresses are taken (`taking`: a JSON array
--- of network_id, families and addresses), the blocks of the allocations that are released or have to
--- stay, what the projects use. Answers a network that is not there, or why the first project may not
--- have so many interfaces more.
+-- of network_id, families and addresses), the blocks of the allocations that are released or have
+-- to stay, what the projects use. Answers a network that is not there, or why the first project may
+-- not have so many interfaces more.
 create or replace function lock_interface_space(
   projects text[], more int, names text[], network_ids uuid[], block_ids uuid[], taking jsonb,
   held uuid[], out missing uuid, out refusal text)
