@@ -91,13 +91,15 @@ begin
       and u.interfaces + more > q.most);
 end $$;
 
--- The interfaces of a project's device, one who replaces them at a time; before all other locks.
-create or replace function lock_device(project text, device text) returns void
+-- Locks the interfaces of a project's device, for one who replaces them at a time; before all other
+-- locks. Answers them: what comes to the device later is not locked, and not replaced.
+create or replace function lock_device(project text, device text) returns uuid[]
 language plpgsql as $$
 begin
   perform pg_advisory_xact_lock(hashtextextended(project || '/' || device, 2));
-  perform from interfaces i where i.device_id = device and i.project_id = project
-  order by i.id for no key update;
+  return array(
+    select i.id from interfaces i where i.device_id = device and i.project_id = project
+    order by i.id for no key update);
 end $$;
 
 -- The same for all that an operation on interfaces will change, after the interfaces: the networks

@@ -1,5 +1,7 @@
-import { type Database, retryTransaction } from '../../db/database.ts'
+import { Type } from 'typebox'
+import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { sql } from '../../db/sql.ts'
+import { Id } from '../../schema.ts'
 import { appendEvents } from '../events/store.ts'
 import {
   type Giving,
@@ -30,17 +32,21 @@ export function setInterfacesOfDevice(
   const asked = interfaces.map(readInterface)
   const device = { device_id, project_id }
   return retryTransaction(db, async tx => {
-    await tx.query(sql`select lock_device(${project_id}, ${device_id})`)
-    const present = await interfacesOfDevice(tx, device)
+    const [own] = await rows(tx, Ids)`select lock_device(${project_id}, ${device_id}) as ids`
+    const read = async () =>
+      (await interfacesOfDevice(tx, device)).filter(({ id }) => own?.ids.includes(id))
+    const present = await read()
     const held = heldBy(present)
     const { wanted: taking } = replace(present, asked)
     const more = asked.length - present.length
     await lockSpace(tx, { project_id, more, taking: taking.map(wantedOf), held })
     // Addresses may have been released before their blocks were locked; none is from here on.
-    const locked = held.length > 0 ? await interfacesOfDevice(tx, device) : present
+    const locked = held.length > 0 ? await read() : present
     return change(tx, { ...device, ...replace(locked, asked) })
   })
 }
+
+const Ids = Type.Object({ ids: Type.Array(Id) })
 
 const wantedOf = (one: Replacement['wanted'][number]): WantedAddresses =>
   isKept(one) ? { network_id: one.before.network_id, ...one.take } : one
