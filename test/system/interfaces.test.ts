@@ -19,6 +19,7 @@ const refusals = [
   'mac_forbidden',
   'mac_waits',
   'address_taken',
+  'address_quarantined',
   'quota_exceeded',
   'interface_not_found',
   'mac_in_use',
