@@ -67,7 +67,7 @@ const Generated = Type.Object({
   ipv6_generator: oneOf(Object.keys(builtinGenerators) as (keyof typeof builtinGenerators)[]),
 })
 
-/** How many subnets of a network addresses are generated for. */
+/** For how many subnets addresses are generated, in the mean of all requests. */
 const subnetsMax = 16
 
 type Generators = {
@@ -81,16 +81,12 @@ async function generatorsFor(db: Database, requests: readonly Unprepared[]): Pro
   const ids = requests.flatMap(({ wanted }) => wanted.block_id ?? [])
   const networks = requests.flatMap(({ wanted }) => wanted.network_id ?? [])
   const blocks = await rows(db, Generated)`
-    select id, cidr, network_id, ipv6_generator from (
-      select id, cidr, network_id, ipv6_generator, priority from blocks
-      where id = any (${ids}::uuid[]) and ipv6_generator is not null
-      union
-      select b.id, b.cidr, b.network_id, b.ipv6_generator, b.priority
-      from unnest(${networks}::uuid[]) n (id), lateral (
-        select * from blocks where network_id = n.id and ipv6_generator is not null
-        order by priority, cidr limit ${subnetsMax}) b
-    ) found order by priority, cidr`
+    select id, cidr, network_id, ipv6_generator from blocks
+    where (id = any (${ids}::uuid[]) or network_id = any (${networks}::uuid[]))
+      and ipv6_generator is not null
+    order by priority, cidr limit ${subnetsMax * requests.length}`
   const needSecrets = blocks.filter(block => block.ipv6_generator === 'stable_private')
+  if (needSecrets.length === 0) return { blocks, rules: new Map() }
   const rules = await resolveForBlocks(
     db,
     needSecrets.map(({ id }) => id),
