@@ -68,6 +68,7 @@ async function obtainBlocks(call: Call, place: NetworkPlace): Promise<readonly B
     dns_nameservers: [...new Set(servers)],
     policy_id: null,
     network: place.name,
+    empty_members: [],
   })
   return networkBlocks(db, place)
 }
