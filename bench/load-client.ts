@@ -3,7 +3,7 @@
 
 import { connect, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import type { Job, JobAnswer, JobResult } from './load.ts'
+import type { Job, JobAnswer, JobResult, Step } from './load.ts'
 
 const bucketMs = 0.02
 const bucketsMax = 500_000 // 10 s
@@ -48,10 +48,9 @@ async function runJob(job: Job): Promise<JobResult> {
 
 /** What the connections of a job share. */
 class Run {
-  readonly status: number
   readonly ended: Promise<void>
   stopAt = Infinity
-  readonly #requests: readonly Prepared[]
+  readonly #requests: readonly (readonly Prepared[])[]
   readonly #job: Job
   readonly #times: number
   readonly #limit: number
@@ -69,8 +68,8 @@ class Run {
 
   constructor(job: Job) {
     this.#job = job
-    this.status = job.status
-    this.#requests = job.values.map(value => prepare(job, value))
+    const steps = [job, ...(job.then ?? [])]
+    this.#requests = job.values.map(value => steps.map(step => prepare(job, step, value)))
     this.#times = job.times === 'cycle' ? 0 : job.times
     this.#limit = job.times === 'cycle' ? Infinity : job.times * job.values.length
     for (const member of job.collect) this.#collected.set(member, [])
@@ -95,10 +94,11 @@ class Run {
     return this.#drawn < this.#limit ? this.#drawn++ : -1
   }
 
-  request(number: number): Prepared {
+  /** What is sent for it, one after the other. */
+  request(number: number): readonly Prepared[] {
     const index =
       this.#times === 0 ? number % this.#requests.length : Math.floor(number / this.#times)
-    return this.#requests[index] as Prepared
+    return this.#requests[index] as Prepared[]
   }
 
   record(number: number, sentAt: number, now: number, body: Buffer): void {
@@ -164,6 +164,7 @@ class Client {
   /** A copy of the request, in which the digits are set. */
   readonly #scratch = Buffer.alloc(4096)
   #number = 0
+  #step = 0
   #sentAt = 0
   #chunks: Buffer[] = []
   #missing = 0
@@ -203,16 +204,23 @@ class Client {
       this.#run.rest()
       return
     }
-    const { bytes, stampAt } = this.#run.request(number)
-    bytes.copy(this.#scratch)
-    if (stampAt >= 0) {
-      // Multiplied by an odd number, so that neighbours lie far from each other in an index.
-      const digits = (Math.imul(number, 0x9e3779b1) >>> 0).toString(16).padStart(8, '0')
-      this.#scratch.write(digits, stampAt, 'latin1')
-    }
     this.#number = number
+    this.#step = 0
     this.#sentAt = performance.now()
+    this.#write()
+  }
+
+  #write(): void {
+    const { bytes, stampsAt } = this.#prepared
+    bytes.copy(this.#scratch)
+    // Multiplied by an odd number, so that neighbours lie far from each other in an index.
+    const digits = (Math.imul(this.#number, 0x9e3779b1) >>> 0).toString(16).padStart(8, '0')
+    for (const at of stampsAt) this.#scratch.write(digits, at, 'latin1')
     this.#socket.write(this.#scratch.subarray(0, bytes.length))
+  }
+
+  get #prepared(): Prepared {
+    return this.#run.request(this.#number)[this.#step] as Prepared
   }
 
   #read(size: number, buffer: Buffer): boolean {
@@ -239,8 +247,13 @@ class Client {
     const now = performance.now()
     // "HTTP/1.1 201": three digits behind nine characters.
     const status = Number(data.toString('latin1', 9, 12))
-    if (status !== this.#run.status) {
+    if (status !== this.#prepared.status) {
       this.#fail(`answered ${status}: ${data.toString('utf8', head + 4).slice(0, 500)}`)
+      return
+    }
+    if (this.#step < this.#run.request(this.#number).length - 1) {
+      this.#step++
+      this.#write()
       return
     }
     this.#run.record(this.#number, this.#sentAt, now, data.subarray(head + 4))
@@ -275,11 +288,16 @@ function membersOf(body: Buffer, member: Buffer): string[] {
   return values
 }
 
-/** The bytes of a request, and where its digits are, or -1. */
-type Prepared = { readonly bytes: Buffer; readonly stampAt: number }
+/** The bytes of a request, where its digits are, and the status of its answer. */
+type Prepared = {
+  readonly bytes: Buffer
+  readonly stampsAt: readonly number[]
+  readonly status: number
+}
 
-function prepare({ method, path, body, url, token }: Job, value: string): Prepared {
-  const content = body?.replace('$value', value) ?? ''
+function prepare({ url, token }: Job, step: Step, value: string): Prepared {
+  const { method, path, body, status } = step
+  const content = body?.replaceAll('$value', value) ?? ''
   const head = [
     `${method} ${path.replace('$value', value)} HTTP/1.1`,
     `host: ${new URL(url).host}`,
@@ -288,6 +306,7 @@ function prepare({ method, path, body, url, token }: Job, value: string): Prepar
       ? []
       : ['content-type: application/json', `content-length: ${Buffer.byteLength(content)}`]),
   ]
-  const bytes = Buffer.from(`${head.join('\r\n')}\r\n\r\n${content}`, 'latin1')
-  return { bytes, stampAt: bytes.indexOf('########') }
+  const text = `${head.join('\r\n')}\r\n\r\n${content}`
+  const stampsAt = [...text.matchAll(/########/g)].map(({ index }) => index)
+  return { bytes: Buffer.from(text, 'latin1'), stampsAt, status }
 }

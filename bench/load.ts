@@ -6,7 +6,7 @@ import { endWithUs } from './setup.ts'
 export type Job = {
   readonly url: string
   readonly token: string
-  readonly method: 'DELETE' | 'GET' | 'POST'
+  readonly method: 'DELETE' | 'GET' | 'POST' | 'PUT'
   /** `$value` stands for one of `values`, `########` for digits that are others each time. */
   readonly path: string
   readonly body?: string
@@ -15,6 +15,8 @@ export type Job = {
   readonly times: number | 'cycle'
   /** The status of every answer; any other fails the job. */
   readonly status: number
+  /** What a connection sends behind it, each when the one before was answered, as one with it. */
+  readonly then?: readonly Step[]
   readonly connections: number
   readonly warmup_seconds: number
   readonly seconds: number
@@ -23,6 +25,8 @@ export type Job = {
   /** Whether the recorded members are sent back; otherwise they are only checked. */
   readonly returns_collected: boolean
 }
+
+export type Step = Pick<Job, 'method' | 'path' | 'body' | 'status'>
 
 export type JobResult = {
   readonly per_s: number

@@ -3,6 +3,8 @@ import { benchAllocate } from './allocate.ts'
 import { findCommit } from './checkout.ts'
 import { benchCompare } from './compare.ts'
 import { asCompareTable } from './compare-report.ts'
+import { asContestTable, type ContestReport, type ContestSettings } from './contests.ts'
+import { benchMacs } from './macs.ts'
 import { say } from './measure.ts'
 import { asTable, save } from './report.ts'
 
@@ -73,6 +75,32 @@ program
     console.log(json ? JSON.stringify(report) : table)
     if (report.verdict === 'fail') process.exitCode = 1
   })
+
+const contests: readonly [string, string, (settings: ContestSettings) => Promise<ContestReport>][] =
+  [['macs', 'MAC addresses against IP addresses, and full ranges against empty ones', benchMacs]]
+for (const [name, description, run] of contests) {
+  program
+    .command(name)
+    .description(`${description}: ratios of the rates`)
+    .option('--json', 'one JSON object on standard output, instead of a table')
+    .option('--save', `also write bench/results/YYYY-MM-DD-${name}.json, and the table`)
+    .option('--quick', 'in under a minute; the figures are worth little')
+    .option('--clients <n>', 'connections under load', positive, 64)
+    .option('--seconds <n>', 'of one measurement (1)', positive)
+    .option('--rounds <n>', 'in each of which both sides are measured twice (8)', positive)
+    .action(async ({ json, save: isSaved, quick = false, clients, seconds, rounds }: Flags) => {
+      const report = await run({
+        clients,
+        quick,
+        seconds: seconds ?? (quick ? 0.3 : 1),
+        rounds: Math.ceil(rounds ?? (quick ? 1 : 8)),
+      })
+      const table = asContestTable(report)
+      if (isSaved) say(`saved as ${save({ name, report, table })}`)
+      console.log(json ? JSON.stringify(report) : table)
+      if (report.audit > 0) process.exitCode = 1
+    })
+}
 
 // So that what ends with the process (servers, PostgreSQL) does so after Ctrl-C, too.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

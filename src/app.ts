@@ -65,6 +65,13 @@ import {
   FloatingIpPatch,
   FloatingIpRequest,
 } from './resources/floating-ips/schema.ts'
+import { hostConfigurationRoutes } from './resources/host-configuration/routes.ts'
+import {
+  CloudInitNetwork,
+  DeviceConfiguration,
+  InterfaceConfiguration,
+  NetworkData,
+} from './resources/host-configuration/schema.ts'
 import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
 import { deviceRoutes } from './resources/interfaces/device-routes.ts'
 import { interfaceRoutes } from './resources/interfaces/routes.ts'
@@ -80,6 +87,7 @@ import {
   InterfaceRequest,
   InterfaceSpec,
 } from './resources/interfaces/schema.ts'
+import { createMacAllocator } from './resources/macs/allocator-store.ts'
 import { macRangeRoutes } from './resources/macs/range-routes.ts'
 import { macRoutes } from './resources/macs/routes.ts'
 import {
@@ -139,6 +147,8 @@ const sharedSchemas = [
   BlockRouteRequest,
   ChangedPolicy,
   ChildrenRequest,
+  CloudInitNetwork,
+  DeviceConfiguration,
   DhcpOption,
   DhcpOptionRequest,
   DeviceInterfacesRequest,
@@ -153,6 +163,7 @@ const sharedSchemas = [
   KnownDhcpOption,
   Interface,
   InterfaceAddressRequest,
+  InterfaceConfiguration,
   InterfacePatch,
   InterfacePeriod,
   InterfaceRequest,
@@ -172,6 +183,7 @@ const sharedSchemas = [
   NatMappingRequest,
   Network,
   NetworkPatch,
+  NetworkData,
   NetworkRequest,
   NetworkUtilisation,
   Problem,
@@ -261,8 +273,8 @@ export async function buildApp(options: AppOptions) {
   app.addHook('preClose', () => watch.close())
   const lanes = Math.max(1, Math.min(options.allocator.lanes, Math.floor(db.connections / 3)))
   const { observerOf, observeEventLag: observeLag } = metrics
-  const allocator =
-    options.customAllocator ?? createAllocator(db, { ...options.allocator, lanes, observerOf })
+  const limits = { ...options.allocator, lanes, observerOf }
+  const allocator = options.customAllocator ?? createAllocator(db, limits)
   const authenticate = createAuthenticator({
     db,
     admin_token: options.admin_token,
@@ -292,10 +304,11 @@ export async function buildApp(options: AppOptions) {
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
     await v2.register(macRangeRoutes, { db })
-    await v2.register(macRoutes, { db })
+    await v2.register(macRoutes, { db, macs: createMacAllocator(db, limits) })
     await v2.register(interfaceRoutes, { db })
     await v2.register(deviceRoutes, { db })
     await v2.register(allowedRoutes, { db })
+    await v2.register(hostConfigurationRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
   })

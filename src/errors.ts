@@ -84,6 +84,11 @@ export const errorCatalogue = {
     title: 'The network still has blocks',
     advice: 'Delete the blocks that name it as `network_id` first.',
   },
+  mtu_too_small: {
+    status: 409,
+    title: 'IPv6 needs a network whose MTU is 1280 or more',
+    advice: 'Raise the `mtu` of the network, or set it to null.',
+  },
   block_overlaps: {
     status: 409,
     title: 'The block overlaps others beside it',

@@ -1,7 +1,9 @@
-import type { FastifyInstance } from 'fastify'
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { IpamError } from './errors.ts'
 
-// The entity tag of an object is its generation (RFC 9110 §8.8.3): `"7"`.
+// The entity tag of an object is its generation (RFC 9110 §8.8.3): `"7"`. What is put together from
+// several objects has a hash of its content: `"i1S…"`.
 
 /** The generations that a caller would find right (`If-Match`); undefined if any is. */
 export type Expected = readonly number[] | undefined
@@ -62,8 +64,7 @@ export function tagAnswers(app: Pick<FastifyInstance, 'addHook'>): void {
       const generation = payload?.generation
       if (typeof generation === 'number') {
         const condition = method === 'GET' ? headers['if-none-match'] : undefined
-        if (condition !== undefined && isKnown(condition, generation)) reply.code(304)
-        reply.header('etag', `"${generation}"`)
+        tagReply(reply, condition, `"${generation}"`)
       }
       done(null, payload)
     },
@@ -75,8 +76,24 @@ export function tagAnswers(app: Pick<FastifyInstance, 'addHook'>): void {
   })
 }
 
-/** Whether a tag of `If-None-Match` is that of a generation; a weak one is as good (§13.1.2). */
-function isKnown(condition: string, generation: number): boolean {
-  const tags = readTags(condition, 'if-none-match')
-  return tags === null || tags.some(one => one.replace(/^W\//, '') === `"${generation}"`)
+/** Answers a GET with what bears a hash of its content as its entity tag. */
+export function sendTagged<T extends object>(
+  { headers }: FastifyRequest,
+  reply: Pick<FastifyReply, 'header' | 'code'>,
+  body: T,
+): T {
+  const hash = createHash('sha256').update(JSON.stringify(body)).digest('base64url')
+  tagReply(reply, headers['if-none-match'], `"${hash}"`)
+  return body
+}
+
+/** A tag of `If-None-Match` may be a weak one (§13.1.2). */
+function tagReply(
+  reply: Pick<FastifyReply, 'header' | 'code'>,
+  condition: string | undefined,
+  tag: string,
+): void {
+  const known = condition === undefined ? [] : readTags(condition, 'if-none-match')
+  if (known === null || known.some(one => one.replace(/^W\//, '') === tag)) reply.code(304)
+  reply.header('etag', tag)
 }

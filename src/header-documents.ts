@@ -77,7 +77,8 @@ export function describeHeaders(made: object): object {
       return [status, Object.keys(headers).length > 0 ? { ...response, headers } : response]
     })
     const isRead = isTagged && !isWrite
-    const unchanged = { description: 'The caller knows the object as it is.', headers: etag }
+    const tag = operation.responses[200]?.headers ?? etag
+    const unchanged = { description: 'The caller knows the object as it is.', headers: tag }
     return {
       ...operation,
       parameters: [
@@ -92,7 +93,10 @@ export function describeHeaders(made: object): object {
 
   const paths = Object.entries(document.paths ?? {}).map(([path, operations]) => {
     if (!path.startsWith('/v2/')) return [path, operations]
-    const isTaggedBy = (method: string) => hasGeneration(operations[method]?.responses[200] ?? {})
+    const isTaggedBy = (method: string) => {
+      const answer = operations[method]?.responses[200] ?? {}
+      return hasGeneration(answer) || answer.headers?.ETag !== undefined
+    }
     const described = Object.entries(operations).map(([method, operation]) => {
       const isTagged = isTaggedBy('get') || (method !== 'get' && isTaggedBy('put'))
       return [method, describe(operation, { method, isTagged })]

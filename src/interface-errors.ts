@@ -80,6 +80,11 @@ export const interfaceErrors = {
     title: 'There is an interface of this id',
     advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
   },
+  interface_without_network: {
+    status: 409,
+    title: 'The interface is on no network',
+    advice: 'Give it an address through v0.1 or v1.0, which brings it to a network.',
+  },
   allowed_address_exists: {
     status: 409,
     title: 'The interface is allowed the address already',

@@ -57,6 +57,14 @@ export const Problem = closed(
   { $id: 'Problem' },
 )
 
+/** The answer of a GET that `sendTagged` tags. */
+export const taggedByContent = <S extends TSchema>(schema: S) =>
+  Type.Unsafe<Static<S>>({
+    description: 'Default Response',
+    headers: { ETag: { type: 'string', description: 'The entity tag: a hash of the content.' } },
+    content: { 'application/json': { schema } },
+  })
+
 /** Failures that every operation can end in. */
 const everywhere = ['invalid_request', 'authentication_required', 'internal'] as const
 const whileChanging = [

@@ -14,6 +14,7 @@ const mayImport: Record<string, readonly string[]> = {
   'schema.ts': ['errors.ts'],
   'fields.ts': ['errors.ts', 'ip'],
   dhcp: ['ip', 'errors.ts', 'fields.ts'],
+  host: ['ip', 'dhcp'],
   'coalescer.ts': ['errors.ts'],
   'etags.ts': ['errors.ts'],
   db: ['errors.ts'],
@@ -24,6 +25,7 @@ const mayImport: Record<string, readonly string[]> = {
   resources: [
     'ip',
     'dhcp',
+    'host',
     'generators',
     'ids.ts',
     'errors.ts',

@@ -78,21 +78,22 @@ begin
   end if;
 end $$;
 
-create or replace function give_free_mac(pool uuid, mac bigint, since timestamptz) returns void
+create or replace function give_free_macs(
+  pool uuid, low bigint, high bigint, since timestamptz) returns void
 language plpgsql as $$
 declare
   below mac_free_ranges;
   above mac_free_ranges;
 begin
   select * into above from mac_free_ranges f
-  where f.pool_id = pool and f.last >= mac order by f.last limit 1;
-  if above.first <= mac then
-    raise exception '% is free already.', mac_text(mac);
+  where f.pool_id = pool and f.last >= low order by f.last limit 1;
+  if above.first <= high then
+    raise exception '% is free already.', mac_text(greatest(low, above.first));
   end if;
-  if above.first <> mac + 1 or above.free_since is distinct from since then
+  if above.first <> high + 1 or above.free_since is distinct from since then
     above := null;
   end if;
-  select * into below from mac_free_ranges f where f.pool_id = pool and f.last = mac - 1;
+  select * into below from mac_free_ranges f where f.pool_id = pool and f.last = low - 1;
   if below.free_since is distinct from since then
     below := null;
   end if;
@@ -100,44 +101,55 @@ begin
     if below.first is not null then
       delete from mac_free_ranges f where f.pool_id = pool and f.last = below.last;
     end if;
-    update mac_free_ranges f set first = coalesce(below.first, mac)
+    update mac_free_ranges f set first = coalesce(below.first, low)
     where f.pool_id = pool and f.last = above.last;
   elsif below.first is not null then
-    update mac_free_ranges f set last = mac where f.pool_id = pool and f.last = below.last;
+    update mac_free_ranges f set last = high where f.pool_id = pool and f.last = below.last;
   else
-    insert into mac_free_ranges (pool_id, first, last, free_since) values (pool, mac, mac, since);
+    insert into mac_free_ranges (pool_id, first, last, free_since) values (pool, low, high, since);
   end if;
 end $$;
 
--- Gives back a MAC that nobody has or waits for, unless it has been forbidden meanwhile.
-create or replace function give_mac(range mac_ranges, pool uuid, mac bigint, since timestamptz)
-returns void language plpgsql as $$
+-- Gives back MACs that nobody has or waits for, since these times, unless they have been forbidden
+-- meanwhile; neighbours go back as one run.
+create or replace function give_macs(
+  range mac_ranges, pool uuid, macs bigint[], times timestamptz[]) returns void
+language plpgsql as $$
+declare
+  is_aged boolean := range.strategy = 'least_recently_used';
 begin
-  if not range.forbidden_macs @> mac then
-    perform give_free_mac(pool, mac,
-      case range.strategy when 'least_recently_used' then since end);
-  end if;
+  perform give_free_macs(pool, r.low, r.high, r.since)
+  from (
+    select min(n.mac) as low, max(n.mac) as high, n.since
+    from (
+      select m.mac, m.since, m.mac - row_number() over (partition by m.since order by m.mac) as run
+      from (
+        select g.mac, case when is_aged then g.since end as since
+        from unnest(macs, times) g (mac, since) where not range.forbidden_macs @> g.mac
+      ) m
+    ) n
+    group by n.since, n.run order by 1
+  ) r;
 end $$;
 
 -- Gives back what has waited long enough, the longest first.
 create or replace function reclaim_macs(range mac_ranges, pool mac_pools, at_most int)
 returns void language plpgsql as $$
 declare
-  over mac_waiting;
-  gone int := 0;
+  macs bigint[];
+  times timestamptz[];
 begin
-  for over in
+  with over as (
     delete from mac_waiting w where w.mac_id in (
       select d.mac_id from mac_waiting d
       where d.pool_id = pool.id and d.reusable_at <= pool.changed_at
       order by d.reusable_at limit at_most)
-    returning *
-  loop
-    perform give_mac(range, pool.id, over.mac, over.reusable_at);
-    gone := gone + 1;
-  end loop;
-  if gone > 0 then
-    update mac_pools p set waiting = waiting - gone where p.id = pool.id;
+    returning w.mac, w.reusable_at
+  )
+  select array_agg(o.mac), array_agg(o.reusable_at) into macs, times from over o;
+  if macs is not null then
+    perform give_macs(range, pool.id, macs, times);
+    update mac_pools p set waiting = waiting - cardinality(macs) where p.id = pool.id;
   end if;
 end $$;
 
@@ -160,70 +172,6 @@ begin
     select * into run from mac_free_ranges f where f.pool_id = pool order by f.last limit 1;
   end if;
   return run;
-end $$;
-
--- Takes a MAC of a range: a certain one, or one by the strategy of the range. What waits is for its
--- last holder alone.
-create or replace function take_from_mac_range(
-  range_named uuid, wanted bigint, network uuid, project text, owner text,
-  out mac bigint, out pool uuid, out taken_at timestamptz, out refusal text)
-language plpgsql as $$
-declare
-  range mac_ranges;
-  locked mac_pools;
-  run mac_free_ranges;
-  around bigint;
-  left_by mac_waiting;
-begin
-  select * into range from mac_ranges r where r.id = range_named;
-  if range.id is null then
-    refusal := 'mac_range_not_found';
-    return;
-  end if;
-  if range.uniqueness = 'network' and network is null then
-    refusal := 'mac_needs_network';
-    return;
-  end if;
-  locked := lock_mac_pool(range, network);
-  select * into range from mac_ranges r where r.id = range_named; -- As it is under the lock.
-  perform reclaim_macs(range, locked, 100);
-  if wanted is not null then
-    select * into left_by from mac_waiting w where w.pool_id = locked.id and w.mac = wanted;
-    if range.forbidden_macs @> wanted then
-      refusal := 'mac_forbidden';
-    elsif left_by.mac_id is null then
-      select * into run from mac_free_ranges f
-      where f.pool_id = locked.id and f.last >= wanted order by f.last limit 1;
-      if run.first <= wanted then
-        perform take_free_mac(run, wanted);
-      else
-        refusal := 'mac_taken';
-      end if;
-    elsif left_by.reusable_at <= locked.changed_at
-      or left_by.project_id = project and left_by.owner_id = owner then
-      delete from mac_waiting w where w.mac_id = left_by.mac_id;
-      update mac_pools p set waiting = waiting - 1 where p.id = locked.id;
-    else
-      refusal := 'mac_waits';
-    end if;
-    mac := wanted;
-  else
-    around := range.first + floor(random() * (range.last - range.first + 1))::bigint;
-    run := next_mac_run(range, locked.id, around);
-    if run.first is null then
-      refusal := 'mac_range_full';
-    else
-      mac := case when range.strategy <> 'random' then run.first
-        when around between run.first and run.last then around
-        else run.first + floor(random() * (run.last - run.first + 1))::bigint end;
-      perform take_free_mac(run, mac);
-    end if;
-  end if;
-  if refusal is null then
-    update mac_pools p set held = held + 1 where p.id = locked.id;
-    pool := locked.id;
-    taken_at := locked.changed_at;
-  end if;
 end $$;
 
 -- Ranges neither appear nor go until the transaction ends: whether a MAC is of a range stays true.
@@ -257,111 +205,80 @@ begin
     or exists (select from mac_waiting w where w.pool_id = pool and w.reusable_at <= as_of);
 end $$;
 
--- For whoever takes and releases several MACs in one transaction: one at a time, so that no two
--- wait for each other's pools. All others hold one pool at most.
+-- For whoever takes and releases MACs of several places in one transaction: one at a time, so that
+-- no two wait for each other's pools. All others hold one place at most: one pool, or one MAC of no
+-- range.
 create or replace function lock_many_macs() returns void language plpgsql as $$
 begin
   perform pg_advisory_xact_lock(7809644627822473830); -- Any constant would do.
 end $$;
 
--- Gives a MAC to somebody: this one, whether it is of a range or not, or one of a range, or (if
--- neither is named) of any range that serves the project. Answers why not, if not.
-create or replace function take_mac(
-  new_id uuid, wanted_range uuid, wanted bigint, network uuid, project text, kind text, owner text,
-  interface uuid)
-returns text language plpgsql as $$
-declare
-  candidates uuid[];
-  candidate uuid;
-  mac bigint;
-  pool uuid;
-  taken_at timestamptz;
-  refusal text := 'no_mac_range';
-begin
-  perform hold_mac_ranges();
-  if network is not null then
-    perform from networks n where n.id = network for key share;
-    if not found then
-      return 'network_not_found';
-    end if;
-  end if;
-  if wanted is not null then
-    candidates := array(
-      select r.id from (select * from mac_ranges r where r.first <= wanted
-        order by r.first desc limit 1) r
-      where r.last >= wanted);
-    if wanted_range is not null and wanted_range <> all (candidates) then
-      return case when exists (select from mac_ranges r where r.id = wanted_range)
-        then 'mac_outside_range' else 'mac_range_not_found' end;
-    end if;
-    if candidates = '{}' then
-      insert into macs (id, mac, network_id, interface_id, project_id, owner_type, owner_id,
-        started_at)
-      values (new_id, wanted, network, interface, project, kind, owner, greatest(wall_time(), (
-        select max(h.ended_at) from mac_history h where h.mac = wanted)))
-      on conflict on constraint mac_taken do nothing;
-      return case when not found then 'mac_taken' end;
-    end if;
-  elsif wanted_range is not null then
-    candidates := array[wanted_range];
-  else
-    candidates := array(select mac_ranges_for(project));
-  end if;
-  foreach candidate in array candidates loop
-    if wanted is null and not seems_free(candidate, network) then
-      refusal := 'mac_range_full';
-      continue;
-    end if;
-    begin
-      select t.mac, t.pool, t.taken_at, t.refusal into mac, pool, taken_at, refusal
-      from take_from_mac_range(candidate, wanted, network, project, owner) t;
-      if refusal is not null then
-        raise exception using errcode = 'IP409'; -- Which gives back the lock of the pool.
-      end if;
-    exception when sqlstate 'IP409' then
-      null;
-    end;
-    if refusal is null then
-      insert into macs (id, mac, range_id, pool_id, network_id, interface_id, project_id,
-        owner_type, owner_id, started_at)
-      values (new_id, mac, candidate, pool, network, interface, project, kind, owner, taken_at);
-      return null;
-    end if;
-    exit when wanted is not null or wanted_range is not null;
-  end loop;
-  return refusal;
-end $$;
+-- A MAC as the API and the events show it.
+create or replace function mac_document(m macs) returns json language sql stable as $$
+  select concat('{"id":"', m.id, '","address":"', mac_text(m.mac),
+    '","range_id":', coalesce('"' || m.range_id || '"', 'null'),
+    ',"network_id":', coalesce('"' || m.network_id || '"', 'null'),
+    ',"interface_id":', coalesce('"' || m.interface_id || '"', 'null'),
+    ',"project_id":', to_json(m.project_id),
+    ',"owner_type":', coalesce(to_json(m.owner_type), 'null'),
+    ',"owner_id":', coalesce(to_json(m.owner_id), 'null'),
+    ',"started_at":"', iso_time(m.started_at), '","ended_at":null,"reusable_at":null}')::json
+$$;
 
--- Whoever deletes a MAC ends it: what its range says waits, the rest is free again.
-create or replace function end_mac() returns trigger language plpgsql as $$
+create or replace function mac_document(h mac_history) returns json language sql stable as $$
+  select concat('{"id":"', h.id, '","address":"', mac_text(h.mac),
+    '","range_id":', coalesce('"' || h.range_id || '"', 'null'),
+    ',"network_id":', coalesce('"' || h.network_id || '"', 'null'),
+    ',"interface_id":', coalesce('"' || h.interface_id || '"', 'null'),
+    ',"project_id":', to_json(h.project_id),
+    ',"owner_type":', coalesce(to_json(h.owner_type), 'null'),
+    ',"owner_id":', coalesce(to_json(h.owner_id), 'null'),
+    ',"started_at":"', iso_time(h.started_at), '","ended_at":"', iso_time(h.ended_at),
+    '","reusable_at":', coalesce('"' || iso_time(h.reusable_at) || '"', 'null'), '}')::json
+$$;
+
+-- Whoever deletes MACs ends them: what their ranges say waits, the rest is free again. The pools
+-- are locked in the order of their ids.
+create or replace function end_macs() returns trigger language plpgsql as $$
 declare
+  gone record;
   range mac_ranges;
   pool mac_pools;
-  at timestamptz;
-  until timestamptz;
 begin
-  if old.pool_id is not null then
-    update mac_pools p set held = held - 1,
+  for gone in
+    select e.pool_id, count(*) as count, array_agg(e.mac) as macs from ended_macs e
+    where e.pool_id is not null group by e.pool_id order by e.pool_id
+  loop
+    update mac_pools p set held = held - gone.count,
       changed_at = greatest(wall_time(), p.changed_at + interval '1 microsecond')
-    where p.id = old.pool_id returning * into pool;
-    select * into range from mac_ranges r where r.id = old.range_id;
-    at := pool.changed_at;
+    where p.id = gone.pool_id returning * into pool;
+    select * into range from mac_ranges r where r.id = pool.range_id; -- As it is under the lock.
     if range.reuse_after_seconds > 0 then
-      until := at + make_interval(secs => range.reuse_after_seconds);
-      insert into mac_waiting (mac_id, pool_id, mac, project_id, owner_id, reusable_at)
-      values (old.id, pool.id, old.mac, old.project_id, old.owner_id, until);
-      update mac_pools p set waiting = waiting + 1 where p.id = pool.id;
+      update mac_pools p set waiting = waiting + gone.count where p.id = pool.id;
     else
-      perform give_mac(range, pool.id, old.mac, at);
+      perform give_macs(range, pool.id, gone.macs,
+        array_fill(pool.changed_at, array[cardinality(gone.macs)]));
     end if;
-  end if;
-  insert into mac_history (id, mac, range_id, network_id, interface_id, project_id, owner_type,
-    owner_id, started_at, ended_at, reusable_at)
-  values (old.id, old.mac, old.range_id, old.network_id, old.interface_id, old.project_id,
-    old.owner_type, old.owner_id, old.started_at,
-    greatest(coalesce(at, wall_time()), old.started_at), until);
+  end loop;
+  with ended as (
+    insert into mac_history (id, mac, range_id, network_id, interface_id, project_id, owner_type,
+      owner_id, started_at, ended_at, reusable_at)
+    select e.id, e.mac, e.range_id, e.network_id, e.interface_id, e.project_id, e.owner_type,
+      e.owner_id, e.started_at, t.at,
+      case when r.reuse_after_seconds > 0
+        then p.changed_at + make_interval(secs => r.reuse_after_seconds) end
+    from ended_macs e left join mac_pools p on p.id = e.pool_id
+      left join mac_ranges r on r.id = p.range_id,
+      lateral (select greatest(coalesce(p.changed_at, wall_time()), e.started_at)) t (at)
+    returning *
+  )
+  insert into mac_waiting (mac_id, pool_id, mac, project_id, owner_id, reusable_at)
+  select h.id, e.pool_id, h.mac, h.project_id, h.owner_id, h.reusable_at
+  from ended h join ended_macs e on e.id = h.id where h.reusable_at is not null;
   return null;
 end $$;
 
-create or replace trigger end_mac
-after delete on macs for each row execute function end_mac();
+drop trigger if exists end_mac on macs;
+create or replace trigger end_macs
+after delete on macs referencing old table as ended_macs
+for each statement execute function end_macs();

@@ -15,7 +15,7 @@ end $$;
 create or replace trigger project_usage_of_interfaces
 after insert or delete on interfaces for each row execute function project_usage_of_interfaces();
 
--- Where an interface was is kept, when it goes and when it comes to another device.
+-- Where an interface was is kept, when it goes and when it comes to another device or network.
 create or replace function keep_interface_history() returns trigger language plpgsql as $$
 declare
   at timestamptz := greatest(wall_time(), old.attached_at);
@@ -33,18 +33,22 @@ end $$;
 
 create or replace trigger keep_interface_history
 before delete on interfaces for each row execute function keep_interface_history();
-create or replace trigger keep_interface_device
-before update of device_id on interfaces for each row
-when (old.device_id is distinct from new.device_id) execute function keep_interface_history();
+create or replace trigger keep_interface_place
+before update of device_id, network_id on interfaces for each row
+when ((old.device_id, old.network_id) is distinct from (new.device_id, new.network_id))
+execute function keep_interface_history();
 
 create or replace function keep_interface() returns trigger language plpgsql as $$
 begin
-  raise exception 'An interface keeps its project and its network.';
+  raise exception 'An interface keeps its project, and unless it follows addresses its network.';
 end $$;
 
 create or replace trigger keep_interface
-before update of id, project_id, network_id on interfaces
-for each row execute function keep_interface();
+before update of id, project_id, network_id, follows_addresses on interfaces for each row
+when ((old.id, old.project_id, old.follows_addresses)
+    is distinct from (new.id, new.project_id, new.follows_addresses)
+  or not old.follows_addresses and old.network_id <> new.network_id)
+execute function keep_interface();
 
 -- The blocks that may give an interface addresses of these IP versions, and those in which these
 -- addresses lie.
@@ -61,21 +65,23 @@ begin
     where b.network_id = network);
 end $$;
 
--- Locks what an operation on interfaces of a project will change, in the order that all keep: the
--- blocks, then what projects use. Answers why the project may not have so many interfaces more.
-create or replace function lock_for_interfaces(block_ids uuid[], project text, more int)
+-- Locks what an operation on interfaces of projects will change, in the order that all keep: the
+-- blocks, then what projects use. Answers why the first may not have so many interfaces more.
+create or replace function lock_for_interfaces(block_ids uuid[], projects text[], more int)
 returns text language plpgsql as $$
 declare
   usages block_usage[] := array(select u from lock_blocks(block_ids) u);
+  project text := projects[1];
 begin
   perform hold_quotas();
   perform lock_project_usage(array_agg(p.project_id), array_agg(p.scope_id))
   from (
     select h.project_id, h.scope_id from lapsed_holds(usages, 1000) h
     union
-    select project, b.scope_id from unnest(usages) u join blocks b on b.id = u.block_id
+    select o.project_id, b.scope_id
+    from unnest(projects) o (project_id), unnest(usages) u join blocks b on b.id = u.block_id
     union
-    select project, null::uuid
+    select o.project_id, null::uuid from unnest(projects) o (project_id)
   ) p;
   return (
     select format('Project %s has %s of %s interfaces, and asked for %s more.', project,

@@ -1,18 +1,22 @@
 -- Interfaces: virtual NICs, each on one network, with a MAC and any number of addresses. Its
 -- addresses are the allocations of owner type `interface` whose owner id is its own.
+-- One that follows its addresses comes to the network of the first, and to another when it has none
+-- left there; before that it is on no network.
 
 create table interfaces (
   id uuid primary key,
   device_id text,
   project_id text not null,
-  network_id uuid not null,
+  network_id uuid,
+  follows_addresses boolean not null default false,
   name text not null default '',
   tags text[] not null default '{}',
   generation int not null default 1,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  attached_at timestamptz not null, -- Since when it is at this device.
+  attached_at timestamptz not null, -- Since when it is at this device and on this network.
   unique (id, network_id),
+  check (network_id is not null or follows_addresses),
   constraint network_in_use foreign key (network_id) references networks (id)
 );
 create index interfaces_by_device on interfaces (device_id, id) where device_id is not null;
@@ -25,7 +29,7 @@ create table interface_history (
   interface_id uuid not null,
   device_id text,
   project_id text not null,
-  network_id uuid not null,
+  network_id uuid,
   name text not null,
   mac bigint,
   started_at timestamptz not null,
@@ -35,9 +39,12 @@ create index interface_history_by_interface on interface_history (interface_id, 
 create index interface_history_by_device on interface_history (device_id, started_at)
   where device_id is not null;
 
--- The MAC of an interface is on its network, and goes with it.
-alter table macs add constraint macs_of_interface foreign key (interface_id, network_id)
-  references interfaces (id, network_id) on delete cascade;
+-- The MAC of an interface is on its network, and goes with it. Who brings an interface to another
+-- network brings its MAC after it, before the second constraint is looked at.
+alter table macs
+  add foreign key (interface_id) references interfaces on delete cascade,
+  add constraint macs_of_interface foreign key (interface_id, network_id)
+    references interfaces (id, network_id) on delete cascade deferrable;
 
 -- What an interface may use beside its own addresses.
 create table allowed_addresses (

@@ -39,18 +39,13 @@ create table v1_policy_rules (
 );
 create index v1_policy_rules_by_policy on v1_policy_rules (policy_id, kind, id);
 
--- A virtual NIC as it is known there: named by any text, and on the network of its addresses, if it
--- has any. Its addresses are the allocations of owner type `interface` whose owner id is its own.
-create table v1_interfaces (
-  id uuid primary key,
-  vif_id text constraint interface_exists unique,
-  tenant_id text not null,
-  device_id text,
-  created_at timestamptz not null default clock_timestamp(),
-  updated_at timestamptz not null default clock_timestamp()
-);
-create index v1_interfaces_by_device on v1_interfaces (device_id, id) where device_id is not null;
-create index v1_interfaces_nameless on v1_interfaces (tenant_id, id) where vif_id is null;
+-- Interfaces are named by any text there. One that has no name and follows its addresses serves the
+-- requests of its tenant that name none.
+alter table interfaces
+  add v1_id text constraint interface_exists unique,
+  add check (v1_id is null or follows_addresses);
+create index interfaces_nameless on interfaces (project_id, id)
+  where follows_addresses and v1_id is null;
 
 -- A route in any words, and the route of the block that they mean, if they mean one.
 create table v1_routes (
@@ -64,10 +59,3 @@ create table v1_routes (
   updated_at timestamptz not null default clock_timestamp()
 );
 create index v1_routes_by_block on v1_routes (block_id, id);
-
--- An address that an interface may use beside its own: somebody's allocation.
-create table v1_allowed_ips (
-  interface_id uuid not null references v1_interfaces on delete cascade,
-  allocation_id uuid not null,
-  primary key (interface_id, allocation_id)
-);

@@ -89,8 +89,18 @@ export const macChecks: Readonly<Record<string, Sql>> = {
     select m.id::text as subject, mac_text(m.mac) || ' of interface ' || m.interface_id || ', project '
         || m.project_id as detail
     from macs m left join interfaces i on i.id = m.interface_id
-    where m.interface_id is not null and (i.id is null or i.network_id <> m.network_id
-      or i.project_id <> m.project_id or m.owner_id <> i.id::text)`,
+    where m.interface_id is not null and (i.id is null
+      or i.network_id is distinct from m.network_id or i.project_id <> m.project_id
+      or m.owner_id <> i.id::text)`,
+
+  'I13 interface away from its network': sql`
+    select i.id::text as subject, 'on no network, though it follows no addresses' as detail
+    from interfaces i where i.network_id is null and not i.follows_addresses
+    union all
+    select i.id::text, 'on ' || coalesce(i.network_id::text, 'no network') || ', and allowed '
+      || a.address || ' on ' || a.network_id
+    from allowed_addresses a left join interfaces i on i.id = a.interface_id
+    where i.network_id is distinct from a.network_id`,
 
   'I13 interface at two devices at one time': sql`
     select interface_id::text as subject, 'from ' || started_at || ', before until ' || before as detail

@@ -18,6 +18,7 @@ const on = (source: OptionSource, code: number, value: unknown): SetOption => ({
   code,
   value,
   source,
+  derived_from: null,
 })
 const merged = (facts: Parameters<typeof mergeOptions>[0], ...set: SetOption[]) =>
   mergeOptions(facts, set).map(({ option: { code }, value, source, derived_from }) => [
@@ -57,6 +58,13 @@ describe('the options of a block', () => {
     expect(merged(block, dns(own))[2]).toEqual([6, ['192.0.2.1'], 'block b', null])
     expect(merged(block, dns(nic))[2]).toEqual([6, ['192.0.2.1'], 'interface i', null])
     expect(merged(bare, dns(scope))[1]).toEqual([6, ['192.0.2.1'], 'address_scope s', null])
+  })
+
+  test('have the MTU of their network behind the one that is set on it', () => {
+    const said = { ...on(network, 26, 1450), derived_from: 'mtu' as const }
+    expect(merged(bare, said, on(scope, 26, 1400))[1]).toEqual([26, 1450, 'network n', 'mtu'])
+    const set = merged(bare, on(network, 26, 1430), said)
+    expect(set[1]).toEqual([26, 1430, 'network n', null])
   })
 
   test('of IPv6 know neither masks nor routers', () => {

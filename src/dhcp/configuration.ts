@@ -8,12 +8,21 @@ export type OptionSource = {
   readonly id: string
 }
 
-/** An option as it is set on something, its value in canonical form. */
-export type SetOption = {
-  readonly code: number
-  readonly value: unknown
+export const derivations = ['cidr', 'gateway_ip', 'dns_nameservers', 'routes', 'mtu'] as const
+type Derivation = (typeof derivations)[number]
+
+/** A value that is in force, who says so, and what of it it is worked out from, unless it is set. */
+export type Sourced<V> = {
+  readonly value: V
   readonly source: OptionSource
+  readonly derived_from: Derivation | null
 }
+
+/**
+ * An option as something says it, its value in canonical form. What a network says itself (its MTU)
+ * stands behind the options that are set on it.
+ */
+export type SetOption = Sourced<unknown> & { readonly code: number }
 
 /** What options are worked out from, where none are set. */
 export type BlockFacts = {
@@ -25,15 +34,8 @@ export type BlockFacts = {
   readonly routes: readonly { readonly destination: string; readonly gateway: string }[]
 }
 
-export const derivations = ['cidr', 'gateway_ip', 'dns_nameservers', 'routes'] as const
-
-/** An option that is in force, and what of its source it is worked out from, unless it is set. */
-export type ConfiguredOption = {
-  readonly option: OptionDefinition
-  readonly value: unknown
-  readonly source: OptionSource
-  readonly derived_from: (typeof derivations)[number] | null
-}
+/** An option that is in force. */
+export type ConfiguredOption = Sourced<unknown> & { readonly option: OptionDefinition }
 
 /**
  * The options for the machines of a block, by code. `set` is what is set on what the block is in, the
@@ -44,28 +46,28 @@ export function mergeOptions(block: BlockFacts, set: readonly SetOption[]): Conf
   const isOwn = ({ source: { type, id } }: SetOption) =>
     type === 'interface' || (type === 'block' && id === block.id)
   const configured = new Map<number, ConfiguredOption>()
-  const add = ({ code, value, source }: SetOption, derived_from: Derived['from'] | null) => {
-    if (configured.has(code)) return
-    const option = optionOf(block.version, code)
-    configured.set(code, { option, value, source, derived_from })
+  const add = ({ code, ...said }: SetOption) => {
+    if (!configured.has(code)) {
+      configured.set(code, { option: optionOf(block.version, code), ...said })
+    }
   }
   const addDerived = ({ code, value, from }: Derived) =>
-    add({ code, value, source: { type: 'block', id: block.id } }, from)
+    add({ code, value, source: { type: 'block', id: block.id }, derived_from: from })
 
   const own = set.filter(isOwn)
   const above = set.filter(one => !isOwn(one))
-  for (const one of own) add(one, null)
+  for (const one of own) add(one)
   for (const one of derivedOptions(block)) addDerived(one)
   const router = configured.get(codes.router) ?? above.find(({ code }) => code === codes.router)
   if (block.version === 4) for (const one of classlessRoutes(block, router?.value)) addDerived(one)
-  for (const one of above) add(one, null)
+  for (const one of above) add(one)
   return [...configured.values()].toSorted((a, b) => a.option.code - b.option.code)
 }
 
 type Derived = {
   readonly code: number
   readonly value: unknown
-  readonly from: (typeof derivations)[number]
+  readonly from: Derivation
 }
 
 /** Of DHCPv4 (RFC 2132, RFC 3442), and DHCPv6's DNS servers (RFC 3646). */

@@ -6,6 +6,7 @@ import { restoreAllocation } from '../resources/allocations/hold-store.ts'
 import { releaseEach, updateAllocation } from '../resources/allocations/store.ts'
 import { AddressText, Id, Nullable, Time } from '../schema.ts'
 import type { BlockRow } from './block-store.ts'
+import { interfaceName } from './interface-store.ts'
 import { behindMarker } from './marker-store.ts'
 import type { Page } from './page.ts'
 import { readAddress } from './values.ts'
@@ -31,12 +32,11 @@ const isDetached = sql`a.tags @> ${[detached]}`
 /** Allocations `a`, as rows. */
 export const addressSelect = sql`
   select a.id, a.block_id, a.address, a.started_at,
-    case when not ${isDetached} then coalesce(i.tenant_id, a.project_id) end as tenant_id,
-    i.device_id,
-    coalesce(i.vif_id, i.id::text, case a.owner_type when 'interface' then a.owner_id end)
+    case when not ${isDetached} then a.project_id end as tenant_id, i.device_id,
+    coalesce(${interfaceName}, case a.owner_type when 'interface' then a.owner_id end)
       as interface_id
-  from allocations a left join v1_interfaces i on a.owner_type = 'interface'
-    and i.id = case when a.owner_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+  from allocations a left join interfaces i on a.owner_type = 'interface'
+    and i.project_id = a.project_id and i.id = case when a.owner_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
       then a.owner_id::uuid end`
 
 /** Current allocations of single addresses of a block; they are indexed by scope and address. */
@@ -69,7 +69,7 @@ export async function listAllocated(
   }
   if (used_by_device) {
     conditions.push(sql`a.owner_id in (
-      select d.id::text from v1_interfaces d where d.device_id = ${used_by_device})`)
+      select d.id::text from interfaces d where d.device_id = ${used_by_device})`)
   }
   if (address) {
     const wanted = readAddress(address)
@@ -143,10 +143,6 @@ export async function restoreDetached(tx: Database, ended: string): Promise<void
 /** A request found nothing free in a block, which gives out nothing more until it is purged. */
 export async function markFull(tx: Database, block_id: string): Promise<void> {
   await tx.query(sql`update v1_blocks set is_full = true where block_id = ${block_id}`)
-}
-
-export async function lockBlockRows(tx: Database, ids: readonly string[]): Promise<void> {
-  await tx.query(sql`select from lock_blocks(${ids})`)
 }
 
 /** The blocks of a tenant, and of a network, in which addresses wait. */

@@ -5,7 +5,6 @@ import {
   getAddress,
   listAddresses,
   listAllocated,
-  lockBlockRows,
   restoreDetached,
   waitsFor,
 } from './address-store.ts'
@@ -16,7 +15,7 @@ import { Fault, notFound, refuseField } from './fault.ts'
 import { pageAnswer, pageOf } from './page.ts'
 import { readModel } from './request-body.ts'
 import { type Answer, type Call, route } from './route-table.ts'
-import { obtainInterface, optionalText, readMacOf } from './takers.ts'
+import { obtainInterface, optionalText, readMacOf, tell } from './takers.ts'
 import { readAddress } from './values.ts'
 
 /**
@@ -45,23 +44,23 @@ async function allocate(call: Call): Promise<Answer> {
   const tenant_id = fields.has('tenant_id')
     ? (optionalText(fields, 'tenant_id') ?? refuseField('tenant_id', 'tenant_id should be present'))
     : (params.tenant_id ?? '')
-  await lockBlockRows(db, [block.id])
-  const plug = await obtainInterface(call, {
+  const said = {
     vif_id: optionalText(fields, 'interface_id'),
     device_id: optionalText(fields, 'used_by_device'),
     mac: readMacOf(fields),
     tenant_id,
-  })
+  }
+  const plug = await obtainInterface(call, said, async () => [block])
   const address = optionalText(fields, 'address')
   const request = { block, taker: plug.taker, address }
   try {
     const { id } = await allocateAddress({ db, settings }, request)
-    await plug.save()
+    await tell(db, plug, { isChanged: true })
     const held = await getAddress(db, id)
     return { status: 201, root: 'ip_address', data: showAddressRow(held) }
   } catch (fault) {
     if (!(fault instanceof NoMoreAddresses)) throw fault
-    await plug.save()
+    await tell(db, plug, { isChanged: false })
     return { status: fault.status, fault }
   }
 }

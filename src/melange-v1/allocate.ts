@@ -6,14 +6,14 @@ import { prefixHolds, prefixRange } from '../ip/prefix.ts'
 import { allocateOnce, type NewAllocations } from '../resources/allocations/allocator-store.ts'
 import { prepare } from '../resources/allocations/prepare-store.ts'
 import { prefixOf } from '../resources/blocks/rules.ts'
-import { type AddressRow, addressesOf, getAddress, markFull, waitsFor } from './address-store.ts'
+import { type AddressRow, getAddress, markFull, waitsFor } from './address-store.ts'
 import type { BlockRow } from './block-store.ts'
 import { describe } from './block-views.ts'
 import { Fault } from './fault.ts'
 import type { Settings } from './settings.ts'
 import { readAddress } from './values.ts'
 
-/** For whom an address is allocated; the interface need not be there yet. */
+/** The interface for which an address is allocated. It is on the network of the block, and locked. */
 export type Taker = {
   readonly id: string
   readonly vif_id: string | null
@@ -50,11 +50,6 @@ export async function allocateAddress(
   const { db } = context
   if (block.has_subnets) throw new Fault(422, 'Subnetted block cannot allocate IPAddress')
   if (block.is_full) throw new NoMoreAddresses()
-  const [first] = await addressesOf(db, taker.id)
-  if (first && first.network_id !== null && first.network_id !== block.network_id) {
-    const name = taker.vif_id ?? taker.id
-    throw new Fault(422, `Interface ${name} is configured on another network`)
-  }
   const id = newId()
   const request: NewAllocations = {
     block_id: block.id,

@@ -1,7 +1,7 @@
 import { formatAddress, parseAddress } from '../ip/address.ts'
 import { findAddress } from './address-store.ts'
 import { showAddressRow } from './address-views.ts'
-import { allowAddress, disallowAddress, listAllowed, networkOfInterface } from './allowed-store.ts'
+import { allowAddress, disallowAddress, listAllowed } from './allowed-store.ts'
 import { networkBlocks } from './blocks.ts'
 import { Fault, notFound, refuseField } from './fault.ts'
 import { findByName } from './interface-store.ts'
@@ -21,7 +21,7 @@ async function ownInterface({ db, params }: Call) {
 async function findAllowed(call: Call) {
   const holder = await ownInterface(call)
   const wanted = parseAddress(call.params.address ?? '')
-  const allowed = wanted ? await listAllowed(call.db, holder.id) : []
+  const allowed = wanted ? await listAllowed(call.db, holder) : []
   const found = allowed.find(({ address }) => wanted && address === formatAddress(wanted))
   if (!found) {
     const name = holder.vif_id ?? holder.id
@@ -48,7 +48,7 @@ export const allowedRoutes = [
     `${path}/:address`,
     async call => {
       const { holder, found } = await findAllowed(call)
-      await disallowAddress(call.db, { interface_id: holder.id, allocation_id: found.id })
+      await disallowAddress(call.db, holder.id, found)
       return { status: 200 }
     },
     single,
@@ -57,8 +57,7 @@ export const allowedRoutes = [
     path,
     {
       async index(call) {
-        const { id } = await ownInterface(call)
-        const found = await listAllowed(call.db, id)
+        const found = await listAllowed(call.db, await ownInterface(call))
         return { status: 200, root: 'ip_addresses', data: found.map(showAddressRow) }
       },
       async create(call) {
@@ -75,11 +74,12 @@ export const allowedRoutes = [
         for (const block of blocks) {
           const found = await findAddress(db, block, formatAddress(wanted))
           if (!found || found.tenant_id !== params.tenant_id) continue
-          if ((await networkOfInterface(db, holder.id)) !== block.network_id) {
-            const detail = `Ip ${text} cannot be allowed on interface ${holder.vif_id} as interface is not configured for ip's network`
+          if (holder.network_id !== block.network_id) {
+            const name = holder.vif_id ?? holder.id
+            const detail = `Ip ${text} cannot be allowed on interface ${name} as interface is not configured for ip's network`
             throw new Fault(422, detail)
           }
-          await allowAddress(db, { interface_id: holder.id, allocation_id: found.id })
+          await allowAddress(db, holder.id, formatAddress(wanted))
           return { status: 201, root: 'ip_address', data: showAddressRow(found) }
         }
         throw new Fault(404, `IpAddress ${text} for network ${name} not found`)

@@ -5,6 +5,7 @@ import { addressRoutes } from './addresses.ts'
 import { allowedRoutes } from './allowed.ts'
 import { blockRoutes } from './blocks.ts'
 import { Fault, type FaultStatus, noSuchPath } from './fault.ts'
+import { instanceRoutes } from './instances.ts'
 import { interfaceRoutes } from './interfaces.ts'
 import { ipRoutes } from './ip-routes.ts'
 import { macRangeRoutes } from './mac-ranges.ts'
@@ -25,6 +26,7 @@ const findRoute = createRouter([
   ...blockRoutes,
   ...policyRoutes,
   ...interfaceRoutes,
+  ...instanceRoutes,
   ...macRangeRoutes,
 ])
 

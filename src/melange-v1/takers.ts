@@ -1,17 +1,22 @@
 import type { Database } from '../db/database.ts'
-import { newId } from '../ids.ts'
-import { formatMac, parseMac } from '../ip/mac.ts'
-import { addressesOf, deallocate } from './address-store.ts'
-import type { Taker } from './allocate.ts'
-import { FieldErrors, refuseField } from './fault.ts'
+import { parseMac } from '../ip/mac.ts'
+import { appendEvents, type NewEvent } from '../resources/events/store.ts'
+import { moveInterface } from '../resources/interfaces/move-store.ts'
+import { lockSpace, releaseAddresses } from '../resources/interfaces/parts-store.ts'
+import { changeInterface, getInterface, interfaceEvent } from '../resources/interfaces/store.ts'
+import type { BlockRow } from './block-store.ts'
+import { Fault, FieldErrors, refuseField } from './fault.ts'
 import {
   findByName,
-  findNameless,
+  getInterfaceRow,
   giveMac,
+  hasAddressesElsewhere,
+  type InterfaceRow,
   insertInterface,
+  lockByName,
+  lockMacs,
+  lockNameless,
   NoMoreMacs,
-  removeInterface,
-  tellMac,
 } from './interface-store.ts'
 import type { Call } from './route-table.ts'
 import { type Fields, textOf } from './values.ts'
@@ -50,66 +55,136 @@ export function readMacOf(fields: Fields): bigint | null {
   return mac
 }
 
-/** An interface that takes addresses; `save` puts it there if it is new. */
-export type Plug = { readonly taker: Taker; save(): Promise<void> }
+/**
+ * An interface that takes addresses. It and all that it may take are locked; what became of it so far
+ * is to be told (`tell`) when its addresses have been taken.
+ */
+export type Plug = {
+  readonly taker: InterfaceRow
+  readonly became: 'created' | 'moved' | 'nothing'
+  readonly events: readonly NewEvent[]
+}
+
+/** A new interface; where there are no more MACs it is made without one, which is refused all the same. */
+export type Made = Plug & { readonly refusal: NoMoreMacs | null }
+
+type Blocks = readonly Pick<BlockRow, 'id' | 'network_id'>[]
 
 /**
  * The interface of a tenant by its name, or the nameless one; if it is not there it is made. What is
- * said of one that is there is not looked at.
+ * said of one that is there is not looked at. It comes to the network of the blocks.
  *
  * @throws {Fault} 400, 422
  */
-export async function obtainInterface({ db }: Pick<Call, 'db'>, said: Described): Promise<Plug> {
+export async function obtainInterface(
+  { db }: Pick<Call, 'db'>,
+  said: Described,
+  findBlocks: () => Promise<Blocks>,
+): Promise<Plug> {
   const { vif_id, tenant_id } = said
   const found =
-    vif_id === null ? await findNameless(db, tenant_id) : await findByName(db, vif_id, tenant_id)
-  if (found) return { taker: found, save: async () => undefined }
-  const made = await createInterface(db, said)
-  if ('refusal' in made) throw made.refusal
+    vif_id === null ? await lockNameless(db, tenant_id) : await lockByName(db, vif_id, tenant_id)
+  const blocks = await findBlocks()
+  if (found) return bringTo(db, found, blocks)
+  const made = await createInterface(db, said, blocks)
+  if (made.refusal) throw made.refusal
   return made
 }
 
+/** What the addresses that an interface takes of some blocks need to be locked. */
+const spaceOf = (blocks: Blocks) => ({
+  networks: blocks.flatMap(({ network_id }) => network_id ?? []),
+  blocks: blocks.map(({ id }) => id),
+  taking: [],
+  releasing: [],
+})
+
 /**
- * A new interface with its MAC. Where there are no more MACs it is put there without one, which is
- * refused all the same: the caller says whether it stays.
+ * Brings an interface, which is locked, to the network of some blocks, if it is not there.
+ *
+ * @throws {Fault} 422
+ */
+export async function bringTo(db: Database, taker: InterfaceRow, blocks: Blocks): Promise<Plug> {
+  const network_id = blocks[0]?.network_id ?? null
+  const { id, vif_id, tenant_id: project_id, follows_addresses } = taker
+  const isThere = network_id === taker.network_id
+  if (follows_addresses ? await hasAddressesElsewhere(db, taker, network_id) : !isThere) {
+    throw new Fault(422, `Interface ${vif_id ?? id} is configured on another network`)
+  }
+  await lockSpace(db, { project_id, more: 0, ...spaceOf(blocks) })
+  if (isThere) return { taker, became: 'nothing', events: [] }
+  const events = await moveInterface(db, { id, project_id }, network_id)
+  return { taker: { ...taker, network_id }, became: 'moved', events }
+}
+
+/**
+ * A new interface on the network of some blocks.
  *
  * @throws {Fault} 400
  */
 export async function createInterface(
   db: Database,
   said: Described,
-): Promise<Plug | { readonly refusal: NoMoreMacs }> {
-  const { vif_id, tenant_id, device_id } = said
+  blocks: Blocks,
+): Promise<Made> {
+  await refuseTaken(db, said)
+  const { vif_id, tenant_id: project_id } = said
+  const names = vif_id === null ? [] : [vif_id]
+  await lockSpace(db, { project_id, more: 1, names, ...spaceOf(blocks) })
+  await lockMacs(db, [said.mac])
+  return putThere(db, said, blocks)
+}
+
+/** @throws {Fault} 400 where the tenant is missing or the name is somebody's */
+export async function refuseTaken(db: Database, { vif_id, tenant_id }: Described): Promise<void> {
   const errors = new FieldErrors()
   if (tenant_id === '') errors.add('tenant_id', 'tenant_id should be present')
   if (vif_id !== null && (await findByName(db, vif_id))) {
     errors.add('virtual_interface_id', `Virtual Interface ${vif_id} already exists`)
   }
   errors.throwIfAny()
-  const id = newId()
-  let mac: Awaited<ReturnType<typeof giveMac>>
+}
+
+/** The same where its name, its space and its MAC are locked. */
+export async function putThere(db: Database, said: Described, blocks: Blocks): Promise<Made> {
+  const { vif_id, tenant_id, device_id, mac } = said
+  const network_id = blocks[0]?.network_id ?? null
+  const id = await insertInterface(db, { vif_id, tenant_id, device_id, network_id })
+  let events: readonly NewEvent[] = []
+  let refusal: NoMoreMacs | null = null
   try {
-    mac = await giveMac(db, { id, tenant_id }, said.mac)
+    events = await giveMac(db, { id, tenant_id, network_id }, mac)
   } catch (error) {
     if (!(error instanceof NoMoreMacs)) throw error
-    await insertInterface(db, { id, vif_id, tenant_id, device_id })
-    return { refusal: error }
+    refusal = error
   }
-  return {
-    taker: { id, vif_id, tenant_id, mac: mac && formatMac(parseMac(mac.address) ?? 0n) },
-    async save() {
-      await insertInterface(db, { id, vif_id, tenant_id, device_id })
-      if (mac) await tellMac(db, mac)
-    },
+  return { taker: await getInterfaceRow(db, id), became: 'created', events, refusal }
+}
+
+/** Writes the events of an interface; `isChanged` is whether it has got addresses. */
+export async function tell(
+  db: Database,
+  { taker: { id }, became, events }: Plug,
+  { isChanged }: { readonly isChanged: boolean },
+): Promise<void> {
+  if (became === 'created') {
+    const created = await getInterface(db, id)
+    await appendEvents(db, [...events, interfaceEvent('interface.created', created)])
+  } else if (became === 'moved' || isChanged) {
+    const updated = await changeInterface(db, await getInterface(db, id))
+    await appendEvents(db, [...events, interfaceEvent('interface.updated', updated)])
   }
 }
 
-/** Deletes an interface; its addresses wait. */
-export async function deleteInterface(db: Database, id: string): Promise<void> {
-  const held = await addressesOf(db, id)
-  await deallocate(
-    db,
-    held.map(address => address.id),
-  )
-  await removeInterface(db, id)
+/** Takes addresses from an interface, which is locked; they wait. */
+export async function takeFrom(
+  db: Database,
+  taker: InterfaceRow,
+  { releasing, blocks = [] }: { releasing: readonly string[]; blocks?: readonly string[] },
+): Promise<void> {
+  const { tenant_id: project_id } = taker
+  await lockSpace(db, { project_id, more: 0, taking: [], releasing, blocks })
+  if (releasing.length === 0) return
+  await releaseAddresses(db, releasing)
+  await tell(db, { taker, became: 'nothing', events: [] }, { isChanged: true })
 }

@@ -29,7 +29,7 @@ export type Metrics = {
   close(): void
 }
 
-export type BatchKind = 'allocate' | 'release'
+export type BatchKind = 'allocate' | 'release' | 'take_mac' | 'release_mac'
 
 export type MetricsOptions = {
   readonly connectionUse: () => ConnectionUse

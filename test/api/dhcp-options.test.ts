@@ -3,17 +3,22 @@ import { sql } from '../../src/db/sql.ts'
 import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
 import type { Block } from '../../src/resources/blocks/schema.ts'
 import type { BlockConfiguration, DhcpOption } from '../../src/resources/dhcp-options/schema.ts'
+import type { Interface } from '../../src/resources/interfaces/schema.ts'
 import { type Answer, expectProblem, expectStatus, useApi } from '../helpers/api.ts'
+import { createInterface, interfacesOf, putInterfaces } from '../helpers/interfaces.ts'
+import { createMacRange } from '../helpers/macs.ts'
 
 const api = useApi()
 const nowhere = '3f2b0a52-6c1d-4f0e-9a55-0d6c6f1f0001'
 
 let network_id: string
 let block: Block
+let nic: Interface
 beforeEach(async () => {
   const request = { name: 'web', project_id: 'red' }
   network_id = expectStatus(201, await api.post('/v2/networks', request)).id
   block = await api.createBlock('10.0.0.0/24', { network_id, project_id: 'blue' })
+  nic = await createInterface(api, { project_id: 'green', network_id, mac_address: null })
 })
 
 const optionOf = (answer: Answer, status = 200) =>
@@ -38,6 +43,11 @@ const things = [
     type: 'block',
     project_id: 'blue',
     place: async () => ({ id: block.id, path: `blocks/${block.id}` }),
+  },
+  {
+    type: 'interface',
+    project_id: 'green',
+    place: async () => ({ id: nic.id, path: `interfaces/${nic.id}` }),
   },
 ] as const
 
@@ -134,10 +144,11 @@ describe.each(things)('a DHCP option of a thing ($type)', ({ type, project_id, p
   test('is one of a bounded number', async () => {
     const { id, path } = await place()
     await api.db.query(sql`
-      insert into dhcp_options (id, scope_id, network_id, block_id, version, code, value)
+      insert into dhcp_options (id, scope_id, network_id, block_id, interface_id, version, code, value)
       select gen_random_uuid(), case when ${type} = 'address_scope' then ${id}::uuid end,
         case when ${type} = 'network' then ${id}::uuid end,
-        case when ${type} = 'block' then ${id}::uuid end, 6, 1000 + n, '"00"'
+        case when ${type} = 'block' then ${id}::uuid end,
+        case when ${type} = 'interface' then ${id}::uuid end, 6, 1000 + n, '"00"'
       from generate_series(1, 255) n`)
     await set(`${path}/dhcp-options/4/mtu`, 1400)
     const refused = await api.put(`/v2/${path}/dhcp-options/4/6`, { value: ['192.0.2.1'] })
@@ -210,6 +221,7 @@ describe('the options of what is deleted', () => {
   const typesOf = async () => (await api.get('/v2/events')).body.events.map(({ type }) => type)
 
   test('go with their block, then with their network', async () => {
+    expectStatus(204, await api.delete(`/v2/interfaces/${nic.id}`))
     await set(`blocks/${block.id}/dhcp-options/4/mtu`, 1400)
     await set(`networks/${network_id}/dhcp-options/4/mtu`, 1400)
     expectStatus(204, await api.delete(`/v2/blocks/${block.id}`))
@@ -225,6 +237,39 @@ describe('the options of what is deleted', () => {
     await set(`address-scopes/${id}/dhcp-options/6/23`, ['2001:db8::1'])
     expectStatus(204, await api.delete(`/v2/address-scopes/${id}`))
     expect((await typesOf()).slice(-2)).toEqual(['dhcp_option.deleted', 'address_scope.deleted'])
+  })
+
+  test('go with their interface', async () => {
+    await set(`interfaces/${nic.id}/dhcp-options/4/mtu`, 1400)
+    await set(`interfaces/${nic.id}/dhcp-options/6/23`, ['2001:db8::1'])
+    expectStatus(204, await api.delete(`/v2/interfaces/${nic.id}`))
+    const gone = ['dhcp_option.deleted', 'dhcp_option.deleted', 'interface.deleted']
+    expect((await typesOf()).slice(-3)).toEqual(gone)
+    expect(await api.db.query(sql`select id from dhcp_options`)).toEqual([])
+  })
+
+  test('go with the interfaces that a device has no longer', async () => {
+    await createMacRange(api)
+    const [kept, left] = interfacesOf(
+      await putInterfaces(api, 'vm', [{ network_id }, { network_id, name: 'second' }]),
+    )
+    await set(`interfaces/${kept?.id}/dhcp-options/4/mtu`, 1400)
+    await set(`interfaces/${left?.id}/dhcp-options/4/mtu`, 1300)
+    interfacesOf(await putInterfaces(api, 'vm', [{ network_id }]))
+    const gone = ['dhcp_option.deleted', 'mac.released', 'interface.deleted']
+    expect((await typesOf()).slice(-3)).toEqual(gone)
+    const options = await api.db.query(sql`select interface_id from dhcp_options`)
+    expect(options).toEqual([{ interface_id: kept?.id }])
+  })
+
+  test('are never set on an interface that is deleted meanwhile', async () => {
+    const [answer, deleted] = await Promise.all([
+      api.put(`/v2/interfaces/${nic.id}/dhcp-options/4/mtu`, { value: 1400 }),
+      api.delete(`/v2/interfaces/${nic.id}`),
+    ])
+    expect(deleted.status).toBe(204)
+    expect(answer.status).toBeOneOf([200, 404])
+    expect(await eventsOf()).toHaveLength(answer.status === 200 ? 2 : 0)
   })
 
   test('are never set on what is deleted meanwhile', async () => {

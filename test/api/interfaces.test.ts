@@ -243,7 +243,7 @@ describe('the interfaces of a device', () => {
     expect(interfacesOf(await putInterfaces(api, 'vm-1', specs))).toEqual(made)
     const chosen = made.map(({ id, network_id, name, mac_address }) => ({
       id,
-      network_id,
+      network_id: String(network_id),
       name,
       mac_address: String(mac_address),
     }))

@@ -146,6 +146,7 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
   ...writesOfOptions('AddressScope', async api => `/v2/address-scopes/${(await newScope(api)).id}`),
   ...writesOfOptions('Network', async api => `/v2/networks/${(await newNetwork(api)).id}`),
   ...writesOfOptions('Block', async api => `/v2/blocks/${(await newBlock(api)).id}`),
+  ...writesOfOptions('Interface', async api => `/v2/interfaces/${(await newInterface(api)).id}`),
   createNetwork: async () => ({
     method: 'POST',
     url: '/v2/networks',

@@ -36,6 +36,13 @@ const damages: readonly Damage[] = [
     named: ['I9 change without its event'],
   },
   {
+    what: 'an interface that follows no addresses is on no network',
+    sql: `alter table interfaces drop constraint interfaces_check;
+          insert into interfaces (id, project_id, attached_at)
+          values (gen_random_uuid(), 'p', now())`,
+    named: ['I13 interface away from its network', 'I9 change without its event'],
+  },
+  {
     what: 'a free range is deleted',
     sql: 'delete from free_ranges where ctid = (select ctid from free_ranges limit 1)',
     named: ['I3 space lost or used twice'],
@@ -534,6 +541,6 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
 const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
   .concat(['events', 'quarantine', 'kept_ranges', 'policies', 'project_usage'])
   .concat(['floating_ips', 'floating_ip_associations', 'nat_mappings'])
-  .concat(['block_routes', 'dhcp_options'])
+  .concat(['block_routes', 'dhcp_options', 'interfaces'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

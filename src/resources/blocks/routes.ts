@@ -60,6 +60,7 @@ const placeProblems = [
   'block_network_differs',
   'cidr_has_host_bits',
   'network_not_found',
+  'mtu_too_small',
   'policy_not_found',
   'prefix_length_refused',
   'quota_exceeded',

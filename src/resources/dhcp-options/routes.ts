@@ -3,7 +3,7 @@ import { type TProperties, Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import { findOption, knownOptions, type OptionDefinition } from '../../dhcp/options.ts'
 import { type ErrorCode, IpamError } from '../../errors.ts'
-import { readIfMatch } from '../../etags.ts'
+import { readIfMatch, sendTagged } from '../../etags.ts'
 import { once } from '../../idempotency.ts'
 import {
   changeProblems,
@@ -15,6 +15,7 @@ import {
   ref,
   ScopeId,
   type SortShape,
+  taggedByContent,
   toPage,
   writeMarker,
 } from '../../schema.ts'
@@ -65,6 +66,14 @@ const kinds: readonly Kind[] = [
     param: 'block_id',
     noun: 'Block',
     words: 'a block',
+    idSchema: Id,
+  },
+  {
+    type: 'interface',
+    path: '/v2/interfaces',
+    param: 'interface_id',
+    noun: 'Interface',
+    words: 'an interface',
     idSchema: Id,
   },
 ]
@@ -125,10 +134,14 @@ export const dhcpOptionRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         summary: 'Show what the machines of a block are told, and where each part comes from',
         tags,
         params: Type.Object({ block_id: Id }),
-        response: { 200: ref(BlockConfiguration), ...problems('block_not_found') },
+        response: {
+          200: taggedByContent(ref(BlockConfiguration)),
+          ...problems('block_not_found'),
+        },
       },
     },
-    ({ params: { block_id } }) => getConfiguration(db, block_id),
+    async (request, reply) =>
+      sendTagged(request, reply, await getConfiguration(db, request.params.block_id)),
   )
 }
 

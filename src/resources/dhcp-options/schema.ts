@@ -14,7 +14,7 @@ import {
 } from '../../schema.ts'
 
 /** What an option can be set on. */
-export const subjectTypes = ['address_scope', 'network', 'block'] as const
+export const subjectTypes = ['address_scope', 'network', 'block', 'interface'] as const
 export type SubjectType = (typeof subjectTypes)[number]
 
 /** How many options are set on one thing at most, of both versions. */
@@ -74,7 +74,20 @@ export const KnownDhcpOption = closed(
   { $id: 'KnownDhcpOption' },
 )
 
-const Hop = { destination: CidrText, gateway: AddressText }
+/** Who says what is in force, and what of it it is worked out from. */
+export const origin = {
+  source: closed({ type: oneOf(subjectTypes), id: Id }),
+  derived_from: Nullable(oneOf(derivations), {
+    description: 'What of its source it is worked out from; null if it is set.',
+  }),
+}
+export const OptionInForce = closed({ ...described, ...valued, ...origin })
+
+export const ConfiguredRoute = closed({
+  destination: CidrText,
+  gateway: AddressText,
+  metric: Nullable(Type.Integer()),
+})
 
 /** What the machines of a block are told, all things together. */
 export const BlockConfiguration = closed(
@@ -84,18 +97,8 @@ export const BlockConfiguration = closed(
     cidr: CidrText,
     version: Version,
     gateway_ip: Nullable(AddressText),
-    routes: Type.Array(closed({ ...Hop, metric: Nullable(Type.Integer()) })),
-    options: Type.Array(
-      closed({
-        ...described,
-        ...valued,
-        source: closed({ type: oneOf([...subjectTypes, 'interface']), id: Id }),
-        derived_from: Nullable(oneOf(derivations), {
-          description: 'What of its block it is worked out from; null if it is set.',
-        }),
-      }),
-      { description: 'Of the version of the block, by code.' },
-    ),
+    routes: Type.Array(ConfiguredRoute),
+    options: Type.Array(OptionInForce, { description: 'Of the version of the block, by code.' }),
   },
   { $id: 'BlockConfiguration' },
 )

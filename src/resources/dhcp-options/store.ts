@@ -21,11 +21,13 @@ const kinds = {
   address_scope: { table: sql`address_scopes`, column: sql`scope_id`, words: 'address scope' },
   network: { table: sql`networks`, column: sql`network_id`, words: 'network' },
   block: { table: sql`blocks`, column: sql`block_id`, words: 'block' },
+  interface: { table: sql`interfaces`, column: sql`interface_id`, words: 'interface' },
 } as const satisfies Record<SubjectType, { table: Sql; column: Sql; words: string }>
 
 const columns = sql`
   id, case when scope_id is not null then 'address_scope' when network_id is not null then 'network'
-    else 'block' end as subject_type, coalesce(scope_id, network_id, block_id) as subject_id,
+    when block_id is not null then 'block' else 'interface' end as subject_type,
+  coalesce(scope_id, network_id, block_id, interface_id) as subject_id,
   version, code, value, generation, created_at, updated_at`
 
 const { attached_to: _, name: _name, type: _type, wire: _wire, ...stored } = DhcpOption.properties

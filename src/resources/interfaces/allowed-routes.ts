@@ -97,6 +97,7 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
           201: ref(AllowedAddress),
           ...changeProblems(
             'interface_not_found',
+            'interface_without_network',
             'allowed_address_exists',
             'allowed_address_taken',
             'primary_taken',

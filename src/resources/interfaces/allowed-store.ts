@@ -5,7 +5,7 @@ import { refuseUnexpected, type Target } from '../../etags.ts'
 import { newId } from '../../ids.ts'
 import type { FilterOf } from '../../schema.ts'
 import { readAllocated } from '../allocations/read-request.ts'
-import { appendEvents, type EventType } from '../events/store.ts'
+import { appendEvents, type EventType, type NewEvent } from '../events/store.ts'
 import {
   AllowedAddress,
   type AllowedAddressPatch,
@@ -13,7 +13,7 @@ import {
   type AllowedAddressRequest,
   type Interface,
 } from './schema.ts'
-import { getInterface } from './store.ts'
+import { getInterface, withoutNetwork } from './store.ts'
 
 const columns = sql`
   id, interface_id, network_id, address, role, generation, created_at, updated_at`
@@ -66,7 +66,7 @@ export function listAllowedAddresses(
  * Allows an interface to use an address, or the addresses of a prefix.
  *
  * @throws {IpamError} `interface_not_found`, `allowed_address_taken`, `primary_taken`,
- * `allowed_address_exists`, `invalid_request`, `cidr_has_host_bits`
+ * `allowed_address_exists`, `interface_without_network`, `invalid_request`, `cidr_has_host_bits`
  */
 export function createAllowedAddress(
   db: Database,
@@ -75,13 +75,14 @@ export function createAllowedAddress(
 ): Promise<AllowedAddress> {
   const canonical = readAllocated(address, 'address')
   return retryTransaction(db, async tx => {
+    await tx.query(sql`select from interfaces where id = ${interface_id} for key share`)
     const holder = await getInterface(tx, interface_id)
+    if (holder.network_id === null) throw withoutNetwork(interface_id)
     const [data] = await rows(tx, AllowedAddress)`
       insert into allowed_addresses (id, interface_id, network_id, address, role)
-      select ${newId()}, id, network_id, ${canonical}, ${role}
-      from interfaces where id = ${interface_id} for key share
+      values (${newId()}, ${holder.id}, ${holder.network_id}, ${canonical}, ${role})
       returning ${columns}`
-    if (!data) throw new IpamError('interface_not_found', `There is no interface ${interface_id}.`)
+    if (!data) throw new Error('an allowed address that was inserted did not come back')
     await appendEvents(tx, [eventOf('allowed_address.created', data, holder)])
     return data
   })
@@ -118,6 +119,17 @@ export function deleteAllowedAddress(db: Database, target: AllowedTarget): Promi
   })
 }
 
-const eventOf = (type: EventType, data: AllowedAddress, { project_id }: Interface) => {
+/** Ends all that an interface is allowed; the events are for the caller to write. */
+export async function endAllowedAddresses(
+  tx: Database,
+  holder: Pick<Interface, 'id' | 'project_id'>,
+): Promise<NewEvent[]> {
+  const gone = await rows(tx, AllowedAddress)`
+    delete from allowed_addresses where interface_id = ${holder.id} returning ${columns}`
+  return gone.map(data => eventOf('allowed_address.deleted', data, holder))
+}
+
+type Holder = Pick<Interface, 'project_id'>
+const eventOf = (type: EventType, data: AllowedAddress, { project_id }: Holder): NewEvent => {
   return { type, object_id: data.id, project_id, data }
 }

@@ -5,6 +5,7 @@ import {
   giveAddresses,
   heldBy,
   insertInterface,
+  lockManyMacs,
   lockSpace,
   releaseAddresses,
   removeInterfaces,
@@ -27,19 +28,20 @@ export function setInterfacesOfDevice(
 ): Promise<Interface[]> {
   const asked = interfaces.map(readInterface)
   return retryTransaction(db, async tx => {
-    await lockDevice(tx, `${project_id}/${device_id}`)
+    await lockDevice(tx, { project_id, device_id })
     const present = await lockInterfacesOfDevice(tx, { device_id, project_id })
     const { wanted, remove } = replace(present, asked)
     const kept = wanted.filter(isKept)
     const taking: WantedAddresses[] = wanted.map(one =>
-      isKept(one) ? { network_id: one.before.network_id, ...one.take } : one,
+      isKept(one) ? { network_id: one.wanted.network_id, ...one.take } : one,
     )
     const releasing = [...(await heldBy(tx, remove)), ...kept.flatMap(({ release }) => release)]
     const more = wanted.length - present.length
-    await lockSpace(tx, { project_id, more, taking, releasing })
+    const names = wanted.flatMap(one => (isKept(one) ? [] : (one.id ?? [])))
+    await lockSpace(tx, { project_id, more, names, taking, releasing })
 
     if (remove.length + wanted.length - kept.length > 1) {
-      await tx.query(sql`select lock_many_macs()`)
+      await lockManyMacs(tx)
     }
     const events: NewEvent[] = remove.length
       ? await removeInterfaces(
@@ -64,7 +66,7 @@ export function setInterfacesOfDevice(
       const id = ids[n] ?? ''
       const mac = undefined // As it is.
       if (isKept(one)) {
-        const { network_id } = one.before
+        const { network_id } = one.wanted
         await giveAddresses(tx, { id, project_id, network_id, ...one.take, mac })
         if (isChanged(one)) {
           const updated = await changeInterface(tx, { ...one.before, ...settingsOf(one) })
@@ -92,6 +94,10 @@ function isChanged({ before, wanted, take, release }: KeptInterface): boolean {
 }
 
 /** One replaces the interfaces of a device at a time. It is locked before all else. */
-async function lockDevice(tx: Database, name: string): Promise<void> {
+export async function lockDevice(
+  tx: Database,
+  { project_id, device_id }: { readonly project_id: string; readonly device_id: string },
+): Promise<void> {
+  const name = `${project_id}/${device_id}`
   await tx.query(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 2))`)
 }

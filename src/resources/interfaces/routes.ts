@@ -184,7 +184,7 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
         body: ref(InterfaceAddressRequest),
         response: {
           201: ref(Interface),
-          ...changeProblems('interface_not_found', ...addressRefusals),
+          ...changeProblems('interface_not_found', 'interface_without_network', ...addressRefusals),
         },
       },
     },

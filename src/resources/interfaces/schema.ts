@@ -33,12 +33,17 @@ const InterfaceAddress = closed({
   address: Type.String({ description: 'An address, or a delegated prefix as address/length.' }),
 })
 
+const networkOfInterface = Nullable(Id, {
+  description:
+    'Null where it was made through v0.1 or v1.0, and has had no address of a network yet. Such a one comes to the network of its first address, and may come to another when it has none left there.',
+})
+
 export const Interface = closed(
   {
     id: Id,
     device_id: Nullable(DeviceId),
     project_id: ProjectId,
-    network_id: Id,
+    network_id: networkOfInterface,
     name: Name,
     tags: Tags,
     mac_address: Nullable(MacText),
@@ -137,7 +142,7 @@ export const InterfacePeriod = closed(
     interface_id: Id,
     device_id: Nullable(DeviceId),
     project_id: ProjectId,
-    network_id: Id,
+    network_id: Nullable(Id),
     name: Name,
     mac_address: Nullable(MacText),
     started_at: Time,

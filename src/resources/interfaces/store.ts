@@ -11,6 +11,7 @@ import {
   giveAddresses,
   heldBy,
   insertInterface,
+  lockManyMacs,
   lockSpace,
   releaseAddresses,
   removeInterfaces,
@@ -39,6 +40,10 @@ const source = sql`interfaces i left join macs m on m.interface_id = i.id`
 
 const notFound = (id: string) =>
   new IpamError('interface_not_found', `There is no interface ${id}.`)
+
+/** Why an interface cannot have what is a network's. */
+export const withoutNetwork = (id: string) =>
+  new IpamError('interface_without_network', `Interface ${id} is on no network.`)
 
 /** @throws {IpamError} `interface_not_found` */
 export async function getInterface(db: Database, id: string): Promise<Interface> {
@@ -132,7 +137,8 @@ export function createInterface(db: Database, request: InterfaceRequest): Promis
   const { project_id, device_id = null, ...spec } = request
   const wanted = readInterface(spec)
   return retryTransaction(db, async tx => {
-    await lockSpace(tx, { project_id, more: 1, taking: [wanted], releasing: [] })
+    const names = wanted.id === undefined ? [] : [wanted.id]
+    await lockSpace(tx, { project_id, more: 1, names, taking: [wanted], releasing: [] })
     const { id, events } = await insertInterface(tx, { project_id, device_id, wanted })
     await giveAddresses(tx, { ...wanted, id, project_id })
     const created = await getInterface(tx, id)
@@ -173,20 +179,27 @@ export async function changeInterface(
  * @throws {IpamError} `interface_not_found`, `precondition_failed`, `too_many_allocations`
  */
 export function deleteInterface(db: Database, target: Target): Promise<void> {
-  return retryTransaction(db, async tx => {
-    const gone = await lockInterface(tx, target)
-    const releasing = await heldBy(tx, [gone])
-    await lockSpace(tx, { project_id: gone.project_id, more: 0, taking: [], releasing })
-    const events = await removeInterfaces(tx, [gone.id])
-    await releaseAddresses(tx, releasing)
-    await appendEvents(tx, [...events, interfaceEvent('interface.deleted', gone)])
-  })
+  return retryTransaction(db, async tx => deleteInterfaces(tx, [await lockInterface(tx, target)]))
+}
+
+/** The same for some that are locked. @throws {IpamError} `too_many_allocations` */
+export async function deleteInterfaces(tx: Database, gone: readonly Interface[]): Promise<void> {
+  const [project_id, ...other_projects] = gone.map(one => one.project_id)
+  if (project_id === undefined) return
+  const releasing = await heldBy(tx, gone)
+  await lockSpace(tx, { project_id, other_projects, more: 0, taking: [], releasing })
+  if (gone.length > 1) await lockManyMacs(tx)
+  const ids = gone.map(({ id }) => id)
+  const events = await removeInterfaces(tx, ids)
+  await releaseAddresses(tx, releasing)
+  await appendEvents(tx, [...events, ...gone.map(one => interfaceEvent('interface.deleted', one))])
 }
 
 /**
  * Gives an interface more addresses of its network, all or none.
  *
- * @throws {IpamError} `interface_not_found`, `precondition_failed`, and what allocating may end in
+ * @throws {IpamError} `interface_not_found`, `interface_without_network`, `precondition_failed`, and
+ * what allocating may end in
  */
 export function addAddresses(
   db: Database,
@@ -198,6 +211,7 @@ export function addAddresses(
       tx,
       target,
     )
+    if (network_id === null) throw withoutNetwork(id)
     const { families, addresses } = readInterface({ network_id, ...request })
     const taking = [{ network_id, families, addresses }]
     await lockSpace(tx, { project_id, more: 0, taking, releasing: [] })
@@ -243,15 +257,22 @@ export async function lockInterface(tx: Database, { id, expected }: Target): Pro
   return found
 }
 
-/** The same for all interfaces of a device that are a project's. */
+/**
+ * The same for all interfaces of a device, or those of a project. One that comes to the device after
+ * that is not among them, for it is not locked.
+ */
 export async function lockInterfacesOfDevice(
   tx: Database,
-  { device_id, project_id }: { readonly device_id: string; readonly project_id: string },
+  place: { readonly device_id: string; readonly project_id?: string | undefined },
 ): Promise<Interface[]> {
-  await tx.query(sql`
-    select id from interfaces where device_id = ${device_id} and project_id = ${project_id}
-    order by id for no key update`)
-  return interfacesOfDevice(tx, { device_id, project_id })
+  const { device_id, project_id } = place
+  const ofProject = project_id === undefined ? sql`true` : sql`project_id = ${project_id}`
+  const locked = await rows(tx, Type.Object({ id: Id }))`
+    select id from interfaces where device_id = ${device_id} and ${ofProject}
+    order by id for no key update`
+  return rows(tx, Interface)`
+    select ${shown} from ${source} where i.id = any (${locked.map(({ id }) => id)}::uuid[])
+    order by i.id`
 }
 
 export const interfaceEvent = (type: EventType, data: Interface): NewEvent => {

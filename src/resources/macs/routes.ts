@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import { readTime } from '../../fields.ts'
-import { once } from '../../idempotency.ts'
+import { keyOf, markRepeated, once } from '../../idempotency.ts'
 import {
   changeProblems,
   Id,
@@ -14,8 +14,9 @@ import {
   toPage,
   writeMarker,
 } from '../../schema.ts'
+import { type MacAllocator, readWantedMac, releaseMac } from './allocator-store.ts'
 import { Mac, MacQuery, MacRequest } from './schema.ts'
-import { createMac, getMac, listMacs, releaseMac } from './store.ts'
+import { getMac, listMacs } from './store.ts'
 
 const params = Type.Object({ mac_id: Id })
 const tags = ['macs']
@@ -34,7 +35,10 @@ export const macRefusals = [
 ] as const
 
 /** /v2/macs: who has which MAC address, and who had it. */
-export const macRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app, { db }) => {
+export const macRoutes: FastifyPluginAsyncTypebox<{ db: Database; macs: MacAllocator }> = async (
+  app,
+  { db, macs },
+) => {
   app.post(
     '/v2/macs',
     {
@@ -46,8 +50,10 @@ export const macRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app
         response: { 201: ref(Mac), ...changeProblems(...macRefusals) },
       },
     },
-    async ({ body }, reply) => {
-      const mac = await once({ db, reply }, tx => createMac(tx, body))
+    async (request, reply) => {
+      const idempotency = keyOf(request) ?? undefined
+      const { mac, isRepeated } = await macs.take({ ...readWantedMac(request.body), idempotency })
+      if (isRepeated) markRepeated(reply)
       return reply.code(201).header('location', `/v2/macs/${mac.id}`).send(mac)
     },
   )
@@ -98,6 +104,12 @@ export const macRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app
         response: { 200: ref(Mac), ...changeProblems('mac_not_found', 'mac_in_use') },
       },
     },
-    ({ params: { mac_id } }, reply) => once({ db, reply }, tx => releaseMac(tx, mac_id)),
+    // To repeat a release changes nothing, so that only who sends a key pays for one.
+    (request, reply) => {
+      const { mac_id } = request.params
+      return keyOf(request)
+        ? once({ db, reply }, tx => releaseMac(tx, mac_id))
+        : macs.release(mac_id)
+    },
   )
 }

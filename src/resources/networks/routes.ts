@@ -93,13 +93,18 @@ export const networkRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
     {
       schema: {
         operationId: 'updateNetwork',
-        summary: 'Change name, description, tags or policy of a network',
+        summary: 'Change name, description, tags, policy or MTU of a network',
         tags,
         params,
         body: ref(NetworkPatch),
         response: {
           200: ref(Network),
-          ...changeProblems('network_not_found', 'policy_not_found', 'precondition_failed'),
+          ...changeProblems(
+            'network_not_found',
+            'policy_not_found',
+            'mtu_too_small',
+            'precondition_failed',
+          ),
         },
       },
     },

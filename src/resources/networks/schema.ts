@@ -15,7 +15,15 @@ import {
   Time,
 } from '../../schema.ts'
 
-const settings = { name: Name, description: Description, tags: Tags, policy_id: Nullable(Id) }
+const settings = {
+  name: Name,
+  description: Description,
+  tags: Tags,
+  policy_id: Nullable(Id),
+  mtu: Nullable(Type.Integer({ minimum: 68, maximum: 65_535 }), {
+    description: 'The largest packet, in bytes: 1280 or more with IPv6. Null if nobody has said.',
+  }),
+}
 const optionalSettings = Type.Partial(closed(settings)).properties
 
 export const Network = closed(

@@ -21,7 +21,7 @@ import {
 } from './schema.ts'
 
 const columns = sql`
-  id, project_id, name, description, tags, policy_id, generation, created_at, updated_at`
+  id, project_id, name, description, tags, policy_id, mtu, generation, created_at, updated_at`
 
 const notFound = (id: string) => new IpamError('network_not_found', `There is no network ${id}.`)
 
@@ -62,13 +62,13 @@ export function listNetworks(
 
 /** @throws {IpamError} `network_exists`, `policy_not_found` */
 export function createNetwork(db: Database, request: NetworkRequest): Promise<Network> {
-  const { id = newId(), project_id = null, policy_id = null } = request
+  const { id = newId(), project_id = null, policy_id = null, mtu = null } = request
   const { name = '', description = '', tags = [] } = request
   return retryTransaction(db, async tx => {
     await holdPolicy(tx, policy_id)
     const [network] = await rows(tx, Network)`
-      insert into networks (id, project_id, name, description, tags, policy_id)
-      values (${id}, ${project_id}, ${name}, ${description}, ${tags}, ${policy_id})
+      insert into networks (id, project_id, name, description, tags, policy_id, mtu)
+      values (${id}, ${project_id}, ${name}, ${description}, ${tags}, ${policy_id}, ${mtu})
       on conflict (id) do nothing returning ${columns}`
     if (!network) {
       const detail = `There is a network ${id} already.`
@@ -79,7 +79,10 @@ export function createNetwork(db: Database, request: NetworkRequest): Promise<Ne
   })
 }
 
-/** @throws {IpamError} `network_not_found`, `precondition_failed`, `policy_not_found` */
+/**
+ * @throws {IpamError} `network_not_found`, `precondition_failed`, `policy_not_found`,
+ * `mtu_too_small`
+ */
 export function updateNetwork(
   db: Database,
   { id, expected }: Target,
@@ -89,10 +92,10 @@ export function updateNetwork(
     await holdPolicy(tx, patch.policy_id)
     const before = await lockNetwork(tx, id, sql`for no key update`)
     refuseUnexpected(before, expected)
-    const { name, description, tags, policy_id } = { ...before, ...patch }
+    const { name, description, tags, policy_id, mtu } = { ...before, ...patch }
     const [network] = await rows(tx, Network)`
       update networks set name = ${name}, description = ${description}, tags = ${tags},
-        policy_id = ${policy_id}, generation = generation + 1, updated_at = clock_timestamp()
+        policy_id = ${policy_id}, mtu = ${mtu}, generation = generation + 1, updated_at = clock_timestamp()
       where id = ${id} returning ${columns}`
     if (!network) throw new Error('a network that was changed did not come back')
     // A name is part of the reasons that refusals give.
