@@ -74,6 +74,8 @@ declare
   usages block_usage[] := array(select u from lock_blocks(block_ids) u);
   project text := projects[1];
 begin
+  perform set_config('melange.lapse_limit', (select min(u.changed_at) from unnest(usages) u)::text,
+    true);
   perform hold_quotas();
   perform lock_project_usage(array_agg(p.project_id), array_agg(p.scope_id))
   from (

@@ -75,7 +75,7 @@ export function createAllowedAddress(
 ): Promise<AllowedAddress> {
   const canonical = readAllocated(address, 'address')
   return namingField('address', db, async tx => {
-    await tx.query(sql`select from interfaces where id = ${interface_id} for key share`)
+    await tx.query(sql`select from interfaces where id = ${interface_id} for share`)
     const holder = await getInterface(tx, interface_id)
     if (holder.network_id === null) throw withoutNetwork(interface_id)
     const [data] = await rows(tx, AllowedAddress)`
