@@ -4,6 +4,7 @@ import { findCommit } from './checkout.ts'
 import { benchCompare } from './compare.ts'
 import { asCompareTable } from './compare-report.ts'
 import { asContestTable, type ContestReport, type ContestSettings } from './contests.ts'
+import { benchInstance } from './instance.ts'
 import { benchMacs } from './macs.ts'
 import { say } from './measure.ts'
 import { asTable, save } from './report.ts'
@@ -77,7 +78,10 @@ program
   })
 
 const contests: readonly [string, string, (settings: ContestSettings) => Promise<ContestReport>][] =
-  [['macs', 'MAC addresses against IP addresses, and full ranges against empty ones', benchMacs]]
+  [
+    ['macs', 'MAC addresses against IP addresses, and full ranges against empty ones', benchMacs],
+    ['instance', 'an instance with two NICs by one call, against single calls', benchInstance],
+  ]
 for (const [name, description, run] of contests) {
   program
     .command(name)

@@ -5,22 +5,13 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { corpora, runnerArguments } from '../test/helpers/conformance.ts'
 
 // Replays what the original Melange answered against this one, each corpus on a server and a
 // database of its own. Arguments go to test/conformance/run.mjs: `--only 053`, `--area nat`.
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const token = 'the-token-of-the-conformance-run'
-
-/** The configuration that each corpus was recorded with. */
-const corpora: Readonly<Record<string, object>> = {
-  main: {},
-  auth: { identity_headers: true },
-  'default-cidr': { default_cidr: '10.0.0.0/24' },
-  extensions: { extensions: true },
-  'keep-deallocated': { keep_deallocated_ips: true },
-  rfc2462: { ipv6_generator: 'eui64' },
-}
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -70,9 +61,7 @@ async function replay(name: string, more: readonly string[]): Promise<number> {
   const server = await startServer(folder, corpora[name] ?? {}, port)
   try {
     console.log(`== ${name}`)
-    const args = ['test/conformance/run.mjs', 'check', `http://127.0.0.1:${port}`]
-    args.push('--header', `X-Auth-Token: ${token}`, ...more)
-    if (name !== 'main') args.push('--corpus', name)
+    const args = [...runnerArguments(`http://127.0.0.1:${port}`, name, token), ...more]
     return await ended(spawn(process.execPath, args, { cwd: root, stdio: 'inherit' }))
   } finally {
     server.kill()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the tests need, and only what is missing:
-#   install-debian-packages.sh [postgresql|keystone|oslo-policy]...
-# Without a name: postgresql and oslo-policy.
+#   install-debian-packages.sh [postgresql|cloud-init|keystone|oslo-policy]...
+# Without a name: all but keystone.
 set -euo pipefail
 
 say() { echo "install-debian-packages: $*"; }
@@ -77,6 +77,25 @@ install_postgresql() {
   say "PostgreSQL is now in $folder"
 }
 
+# The package would configure this machine at its next start. The tests only ask it to convert files,
+# so it is switched off here before it arrives, and stays so.
+install_cloud_init() {
+  local program
+  if program=$(command -v cloud-init); then
+    say "cloud-init is here already, as $program: nothing to do"
+    return
+  fi
+  need_apt 'cloud-init'
+  as_root mkdir -p /etc/cloud
+  as_root touch /etc/cloud/cloud-init.disabled
+  install_packages cloud-init
+  program=$(command -v cloud-init) || {
+    say 'the package cloud-init was installed, but the program was not found' >&2
+    exit 1
+  }
+  say "cloud-init is $program"
+}
+
 # These packages hold programs only: the package keystone, which would run them as a service, is
 # not among them.
 install_keystone() {
@@ -110,10 +129,11 @@ install_oslo_policy() {
   say 'oslo.policy is now in /usr/lib/python3'
 }
 
-(($# > 0)) || set -- postgresql oslo-policy
+(($# > 0)) || set -- postgresql cloud-init oslo-policy
 for name in "$@"; do
   case $name in
     postgresql) install_postgresql ;;
+    cloud-init) install_cloud_init ;;
     keystone) install_keystone ;;
     oslo-policy) install_oslo_policy ;;
     *)

@@ -2,17 +2,29 @@ import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { IpamError } from './errors.ts'
 
-// The entity tag of an object is its generation (RFC 9110 §8.8.3): `"7"`. What is put together from
-// several objects has a hash of its content: `"i1S…"`.
+// The entity tag of an object is its generation (RFC 9110 §8.8.3): `"7"`. Addresses that an object
+// shows come and go without it, so their digest is behind it: `"7-1f0c5a3b9d2e4f60"`. What is put
+// together from several objects has a hash of its content: `"i1S…"`.
 
-/** The generations that a caller would find right (`If-Match`); undefined if any is. */
-export type Expected = readonly number[] | undefined
+/** The entity tags that a caller would find right (`If-Match`); undefined if any is. */
+export type Expected = readonly string[] | undefined
+
+/** What an entity tag is made of. */
+type Tagged = { readonly generation: number; readonly addresses?: readonly object[] | undefined }
+
+const digestLength = 16
+
+function tagOf({ generation, addresses = [] }: Tagged): string {
+  if (addresses.length === 0) return `"${generation}"`
+  const digest = createHash('sha256').update(JSON.stringify(addresses)).digest('hex')
+  return `"${generation}-${digest.slice(0, digestLength)}"`
+}
 
 /** An object that is to be changed, if it still is as the caller knows it. */
 export type Target = { readonly id: string; readonly expected?: Expected }
 
-const tag = '(?:W/)?"[\\x21\\x23-\\x7e\\x80-\\xff]*"'
-const tagList = new RegExp(`^${tag}(?:[ \\t]*,[ \\t]*${tag})*$`)
+const anyTag = '(?:W/)?"[\\x21\\x23-\\x7e\\x80-\\xff]*"'
+const tagList = new RegExp(`^${anyTag}(?:[ \\t]*,[ \\t]*${anyTag})*$`)
 const tagsMax = 16
 
 /**
@@ -22,7 +34,7 @@ const tagsMax = 16
  */
 function readTags(text: string, field: 'if-match' | 'if-none-match'): readonly string[] | null {
   if (text === '*') return null
-  const tags = tagList.test(text) ? (text.match(new RegExp(tag, 'g')) ?? []) : []
+  const tags = tagList.test(text) ? (text.match(new RegExp(anyTag, 'g')) ?? []) : []
   if (tags.length > 0 && tags.length <= tagsMax) return tags
   const detail = `${field}: must be * or at most ${tagsMax} entity tags such as "7", in their quotes`
   throw new IpamError('invalid_request', detail, { field })
@@ -36,20 +48,22 @@ function readTags(text: string, field: 'if-match' | 'if-none-match'): readonly s
 export function readIfMatch(headers: { readonly 'if-match'?: string | undefined }): Expected {
   const { 'if-match': text } = headers
   const tags = text === undefined ? null : readTags(text, 'if-match')
-  return tags?.flatMap(one => /^"([1-9]\d{0,9})"$/.exec(one)?.[1] ?? []).map(Number)
+  return tags?.filter(one => !one.startsWith('W/'))
 }
+
+/** The generations among the tags that a caller expects. */
+export const generationsOf = (expected: readonly string[]): number[] =>
+  expected.flatMap(tag => /^"([1-9]\d{0,9})"$/.exec(tag)?.[1] ?? []).map(Number)
 
 /**
  * Refuses to change an object that is not as expected. The caller has locked it.
  *
  * @throws {IpamError} `precondition_failed`
  */
-export function refuseUnexpected(
-  { generation }: { readonly generation: number },
-  expected: Expected,
-): void {
-  if (!expected || expected.includes(generation)) return
-  const detail = `The object has generation ${generation}, so its entity tag is "${generation}".`
+export function refuseUnexpected(object: Tagged, expected: Expected): void {
+  if (!expected || expected.includes(tagOf(object))) return
+  const { generation } = object
+  const detail = `The object has generation ${generation}, and its entity tag is ${tagOf(object)}.`
   throw new IpamError('precondition_failed', detail, { field: 'if-match' })
 }
 
@@ -58,13 +72,14 @@ export function refuseUnexpected(
  * an object and names the tag that it has (`If-None-Match`) is told so, in place of the object.
  */
 export function tagAnswers(app: Pick<FastifyInstance, 'addHook'>): void {
-  app.addHook<{ generation?: unknown } | null>(
+  app.addHook<{ generation?: unknown; addresses?: object[] } | null>(
     'preSerialization',
     ({ method, headers }, reply, payload, done) => {
       const generation = payload?.generation
       if (typeof generation === 'number') {
+        const tag = tagOf({ generation, addresses: payload?.addresses })
         const condition = method === 'GET' ? headers['if-none-match'] : undefined
-        tagReply(reply, condition, `"${generation}"`)
+        tagReply(reply, condition, tag)
       }
       done(null, payload)
     },

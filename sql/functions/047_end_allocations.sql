@@ -24,12 +24,18 @@ begin
   ) r join blocks b on b.id = r.block_id;
 end $$;
 
+-- A transaction that locks first and allocates later ends no hold that lapses meanwhile: it has not
+-- locked what its project uses. It sets this for itself.
+create or replace function lapse_limit() returns timestamptz language sql stable as $$
+  select coalesce(nullif(current_setting('melange.lapse_limit', true), ''), 'infinity')::timestamptz
+$$;
+
 -- The holds that reclaim_block ends in these blocks, which are locked.
 create or replace function lapsed_holds(usages block_usage[], at_most int)
 returns setof allocations language sql stable as $$
   select a.* from unnest(usages) u, lateral (
     select * from allocations d
-    where d.block_id = u.block_id and d.expires_at <= u.changed_at
+    where d.block_id = u.block_id and d.expires_at <= least(u.changed_at, lapse_limit())
     order by d.expires_at, d.id limit at_most) a
   where u.held > 0
 $$;

@@ -344,7 +344,8 @@ begin
     continue when usage.in_children > 0;
     select * into block from blocks b where b.id = usage.block_id;
     if usage.held + usage.quarantined > 0 then
-      lapsed := lapsed || reclaim_block(block, usage.changed_at, lapsed_max);
+      lapsed := lapsed
+        || reclaim_block(block, least(usage.changed_at, lapse_limit()), lapsed_max);
     end if;
     locked := locked || block.id;
     locked_blocks := locked_blocks || block;

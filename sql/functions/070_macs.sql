@@ -207,9 +207,10 @@ end $$;
 
 -- For whoever takes and releases MACs of several places in one transaction: one at a time, so that
 -- no two wait for each other's pools. All others hold one place at most: one pool, or one MAC of no
--- range.
+-- range. The ranges are held before: whoever creates one would come between.
 create or replace function lock_many_macs() returns void language plpgsql as $$
 begin
+  perform hold_mac_ranges();
   perform pg_advisory_xact_lock(7809644627822473830); -- Any constant would do.
 end $$;
 

@@ -22,6 +22,7 @@ create table interfaces (
 create index interfaces_by_device on interfaces (device_id, id) where device_id is not null;
 create index interfaces_by_project on interfaces (project_id, id);
 create index interfaces_by_network on interfaces (network_id, id);
+create index interfaces_by_attachment on interfaces (attached_at, id);
 create index interfaces_by_tags on interfaces using gin (tags) where tags <> '{}';
 
 -- Where an interface was, and until when. Rows arrive by a trigger and are never changed.
@@ -38,6 +39,7 @@ create table interface_history (
 create index interface_history_by_interface on interface_history (interface_id, started_at);
 create index interface_history_by_device on interface_history (device_id, started_at)
   where device_id is not null;
+create index interface_history_by_time on interface_history (started_at, interface_id);
 
 -- The MAC of an interface is on its network, and goes with it. Who brings an interface to another
 -- network brings its MAC after it, before the second constraint is looked at.
@@ -54,6 +56,8 @@ create table allowed_addresses (
   network_id uuid not null,
   address inet not null,
   role text not null check (role in ('exclusive', 'primary', 'secondary', 'shared')),
+  role_since timestamptz not null,
+  project_id text not null, -- Of the interface, which keeps it.
   generation int not null default 1,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -69,18 +73,24 @@ create table allowed_addresses (
   foreign key (interface_id, network_id) references interfaces (id, network_id) on delete cascade
 );
 create index allowed_addresses_by_interface on allowed_addresses (interface_id, id);
+create index allowed_addresses_by_time on allowed_addresses (role_since, id);
 
 create table allowed_address_history (
   allowed_address_id uuid not null,
   interface_id uuid not null,
   network_id uuid not null,
+  project_id text not null,
   address inet not null,
   role text not null,
   started_at timestamptz not null,
-  ended_at timestamptz not null
+  ended_at timestamptz not null check (ended_at > started_at)
 );
 create index allowed_address_history_by_address
-  on allowed_address_history (network_id, address, started_at);
+  on allowed_address_history using gist (network_id, address inet_ops);
+create index allowed_address_history_by_interface
+  on allowed_address_history (interface_id, started_at);
+create index allowed_address_history_by_time
+  on allowed_address_history (started_at, allowed_address_id);
 
 -- Interfaces are of no address scope: they are counted, and limited, in all together.
 alter table project_usage

@@ -18,6 +18,8 @@ create table v1_blocks (
   gateway text, -- Any address will do there, or an empty text.
   dns1 text not null, -- Any text.
   dns2 text not null,
+  -- Which of `network_id` and `policy_id` are an empty text there, not null.
+  empty_members text[] not null default '{}',
   -- Somebody found nothing free. It gives out nothing more until addresses are purged.
   is_full boolean not null default false
 );

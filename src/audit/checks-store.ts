@@ -1,5 +1,6 @@
 import { type Sql, sql } from '../db/sql.ts'
 import { associationChecks } from './association-checks-store.ts'
+import { interfaceChecks } from './interface-checks-store.ts'
 import { macChecks } from './mac-checks-store.ts'
 import { countOf, lastOf } from './prefixes-store.ts'
 import { spaceChecks } from './space-checks-store.ts'
@@ -51,6 +52,7 @@ export const checks: Readonly<Record<string, Sql>> = {
   ...spaceChecks,
   ...associationChecks,
   ...macChecks,
+  ...interfaceChecks,
 
   'I4 address held by two at one time': sql`
     select scope_id::text || ' ' || address as subject,

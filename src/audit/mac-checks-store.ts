@@ -121,4 +121,12 @@ export const macChecks: Readonly<Record<string, Sql>> = {
     from allowed_addresses a join allowed_addresses b
       on b.network_id = a.network_id and b.id <> a.id and b.address && a.address
     where a.role = 'exclusive' or a.role = 'primary' and b.role = 'primary'`,
+
+  'I13 MAC waits for nobody': sql`
+    select w.mac_id::text as subject, mac_text(w.mac) || ' until ' || w.reusable_at as detail
+    from mac_waiting w left join mac_history h on h.id = w.mac_id
+      left join mac_pools p on p.id = w.pool_id
+      left join macs m on m.pool_id = w.pool_id and m.mac = w.mac
+    where m.id is not null or (w.mac, w.project_id, w.owner_id, w.reusable_at, p.range_id)
+      is distinct from (h.mac, h.project_id, h.owner_id, h.reusable_at, h.range_id)`,
 }

@@ -31,7 +31,7 @@ type OptionRow = {
   readonly code: number
   readonly name: string
   readonly type: OptionTypeName
-  /** Where it is defined; nothing for what is only in common use. */
+  /** Where it is defined; nothing for what is only in common use. Some RFCs number no sections. */
   readonly rfc?: number
   readonly section?: string
   /** Bounds of an integer, or of each of a list. */
@@ -138,23 +138,23 @@ const v4: readonly OptionRow[] = [
   { code: 93, name: 'client-architecture', type: 'uint16s', rfc: 4578, section: '2.1' },
   { code: 94, name: 'client-network-interface', type: 'hex', bytes: 3, rfc: 4578, section: '2.2' },
   { code: 97, name: 'client-machine-id', type: 'hex', bytes: 17, rfc: 4578, section: '2.3' },
-  { code: 98, name: 'uap-servers', type: 'string', rfc: 2485, section: '2' },
+  { code: 98, name: 'uap-servers', type: 'string', rfc: 2485 },
   { code: 99, name: 'civic-location', type: 'hex', rfc: 4776, section: '3.1' },
   { code: 100, name: 'timezone-posix', type: 'string', rfc: 4833, section: '2' },
   { code: 101, name: 'timezone-name', type: 'string', rfc: 4833, section: '2' },
   { code: 108, name: 'ipv6-only-preferred', type: 'uint32', rfc: 8925, section: '3.1' },
   { code: 114, name: 'captive-portal', type: 'string', rfc: 8910, section: '2.1' },
   { code: 116, name: 'auto-configuration', type: 'boolean', rfc: 2563, section: '2' },
-  { code: 117, name: 'name-service-search', type: 'uint16s', rfc: 2937, section: '2' },
+  { code: 117, name: 'name-service-search', type: 'uint16s', rfc: 2937 },
   { code: 119, name: 'domain-search', type: 'domains', rfc: 3397, section: '2' },
   { code: 120, name: 'sip-servers', type: 'sip-servers', rfc: 3361, section: '3' },
   { code: 121, name: 'classless-routes', type: 'routes', rfc: 3442 },
-  { code: 123, name: 'geo-location', type: 'hex', rfc: 6225, section: '2.2' },
+  { code: 123, name: 'geo-location', type: 'hex', rfc: 6225, section: '2.2.1' },
   { code: 124, name: 'vendor-identifying-class', type: 'hex', rfc: 3925, section: '3' },
   { code: 125, name: 'vendor-identifying-options', type: 'hex', rfc: 3925, section: '4' },
-  { code: 136, name: 'pana-agents', type: 'addresses', rfc: 5192, section: '3' },
+  { code: 136, name: 'pana-agents', type: 'addresses', rfc: 5192, section: '4' },
   { code: 138, name: 'capwap-controllers', type: 'addresses', rfc: 5417, section: '2' },
-  { code: 150, name: 'tftp-servers', type: 'addresses', rfc: 5859, section: '2' },
+  { code: 150, name: 'tftp-servers', type: 'addresses', rfc: 5859, section: '3' },
   { code: 209, name: 'pxelinux-config-file', type: 'string', rfc: 5071, section: '4' },
   { code: 210, name: 'pxelinux-path-prefix', type: 'string', rfc: 5071, section: '5' },
   { code: 211, name: 'pxelinux-reboot-time', type: 'uint32', rfc: 5071, section: '6' },
@@ -187,7 +187,7 @@ const v6: readonly OptionRow[] = [
   },
   { code: 36, name: 'civic-location', type: 'hex', rfc: 4776, section: '3.2' },
   { code: 39, name: 'client-fqdn', type: 'fqdn', rfc: 4704, section: '4' },
-  { code: 40, name: 'pana-agents', type: 'addresses', rfc: 5192, section: '4' },
+  { code: 40, name: 'pana-agents', type: 'addresses', rfc: 5192, section: '5' },
   { code: 41, name: 'timezone-posix', type: 'string', rfc: 4833, section: '3' },
   { code: 42, name: 'timezone-name', type: 'string', rfc: 4833, section: '3' },
   { code: 52, name: 'capwap-controllers', type: 'addresses', rfc: 5417, section: '3' },
@@ -197,7 +197,7 @@ const v6: readonly OptionRow[] = [
   { code: 60, name: 'bootfile-parameters', type: 'strings', rfc: 5970, section: '3.2' },
   { code: 62, name: 'client-network-interface', type: 'hex', bytes: 3, rfc: 5970, section: '3.4' },
   { code: 64, name: 'aftr-name', type: 'domain', rfc: 6334, section: '3' },
-  { code: 65, name: 'erp-local-domain', type: 'domain', rfc: 6440, section: '4' },
+  { code: 65, name: 'erp-local-domain', type: 'domain', rfc: 6440 },
   {
     code: 82,
     name: 'sol-max-rt',
@@ -220,14 +220,21 @@ const v6: readonly OptionRow[] = [
   { code: 103, name: 'captive-portal', type: 'string', rfc: 8910, section: '2.2' },
 ]
 
+/** All of a run. */
+const run = (first: number, last: number) =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)
+
 /**
- * What belongs to the exchange of messages, so that a server makes it itself: RFC 2132 §3.1, §3.2
- * and §9, RFC 3004, 3046, 4039, 4388, 4702 and 3011; RFC 8415 §21 and what relays and leasequeries
- * add.
+ * What belongs to the exchange of messages, so that a server makes it itself: RFC 2132 §9, RFC 3004,
+ * 3011, 3046, 3118, 4039, 4388, 4702, 6704; RFC 8415 §21, and what relays, leasequeries and
+ * failover add (RFC 4580, 4649, 4994, 5007, 5460, 6422, 6939, 6977, 7037, 7341, 7653, 8156, 8357).
  */
 const ofProtocol: Readonly<Record<IpVersion, readonly number[]>> = {
-  4: [50, 52, 53, 54, 55, 56, 57, 61, 77, 80, 81, 82, 90, 91, 92, 118, 145],
-  6: [1, 2, 3, 4, 5, 6, 8, 9, 11, 13, 14, 15, 16, 18, 19, 20, 25, 26, 37, 38, 44, 45, 61, 79],
+  4: [50, ...run(52, 57), 61, 77, 80, 81, 82, 90, 91, 92, 118, 145],
+  6: [
+    ...[...run(1, 6), 8, 9, 11, ...run(13, 16), 18, 19, 20, 25, 26, 37, 38],
+    ...[...run(43, 48), 53, 61, 66, 79, 80, 81, 87, ...run(100, 102), ...run(114, 135)],
+  ],
 }
 const codesMax: Readonly<Record<IpVersion, number>> = { 4: 254, 6: 65_535 }
 

@@ -1,14 +1,14 @@
 import { parseAddress } from '../ip/address.ts'
 import { type Prefix, parsePrefix, prefixHolds } from '../ip/prefix.ts'
-import { allRoutes, type ConfiguredInterface, type Route } from './configuration.ts'
+import { allRoutes, type ConfiguredInterface, valuesOf } from './configuration.ts'
 
 // cloud-init's "Networking config Version 2", which is a part of netplan's YAML. Its JSON is YAML.
 
 type RouteV2 = {
   readonly to: string
-  readonly via?: string
+  /** Also where it leads to the link itself (0.0.0.0): cloud-init fails on a route without it. */
+  readonly via: string
   readonly 'on-link'?: true
-  readonly scope?: 'link'
   readonly metric?: number
 }
 
@@ -21,7 +21,6 @@ export type CloudInitNetwork = {
         readonly match: { readonly macaddress: string }
         readonly 'set-name'?: string
         readonly mtu?: number
-        readonly 'accept-ra'?: false
         readonly addresses?: string[]
         readonly routes?: RouteV2[]
         readonly nameservers?: {
@@ -48,14 +47,12 @@ export function cloudInitNetwork(interfaces: readonly ConfiguredInterface[]): Cl
       addresses.map(({ address }) => `${address}/${prefix_length.value}`),
     )
     const routes = routesOf(configured, addresses, seen)
-    const servers = union(subnets.map(({ name_servers }) => name_servers?.value ?? []))
-    const search = union(subnets.map(({ search_domains }) => search_domains?.value ?? []))
+    const servers = valuesOf(subnets, 'name_servers')
+    const search = valuesOf(subnets, 'search_domains')
     const ethernet = {
       match: { macaddress: nic.mac_address },
       ...(name !== null && { 'set-name': name }),
       ...(mtu && { mtu: mtu.value }),
-      // Who has a router of ours is not to have those, too, that announce themselves.
-      ...(routes.some(({ to }) => to === '::/0') && { 'accept-ra': false as const }),
       ...(addresses.length > 0 && { addresses }),
       ...(routes.length > 0 && { routes }),
       ...((servers.length > 0 || search.length > 0) && {
@@ -69,8 +66,6 @@ export function cloudInitNetwork(interfaces: readonly ConfiguredInterface[]): Cl
   })
   return { version: 2, ethernets: Object.fromEntries(ethernets) }
 }
-
-const union = (lists: readonly (readonly string[])[]) => [...new Set(lists.flat())]
 
 /** The kernel takes 15 bytes but `/`, `:` and blanks; these names have a meaning of their own. */
 const isLinuxName = (name: string) =>
@@ -98,7 +93,8 @@ function routesOf(
     const preference = metric ?? (earlier > 0 ? laterMetric + earlier : null)
     return {
       to: destination,
-      ...hopOf(gateway, prefixes),
+      via: gateway,
+      ...(!isNear(gateway, prefixes) && { 'on-link': true as const }),
       ...(preference !== null && { metric: preference }),
     }
   })
@@ -106,11 +102,9 @@ function routesOf(
 
 const linkLocal = parsePrefix('fe80::/10')?.prefix
 
-function hopOf(gateway: Route['gateway'], prefixes: readonly Prefix[]): Partial<RouteV2> {
-  if (gateway === '0.0.0.0') return { scope: 'link' }
+/** Whether a gateway can be reached without being told that it is on the link. */
+function isNear(gateway: string, prefixes: readonly Prefix[]): boolean {
   const address = parseAddress(gateway)
-  const isNear = [...prefixes, ...(linkLocal ? [linkLocal] : [])].some(
-    prefix => address && prefixHolds(prefix, address),
-  )
-  return { via: gateway, ...(!isNear && { 'on-link': true as const }) }
+  const near = [...prefixes, ...(linkLocal ? [linkLocal] : [])]
+  return near.some(prefix => address && prefixHolds(prefix, address))
 }

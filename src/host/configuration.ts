@@ -120,6 +120,12 @@ function configureSubnet(
   }
 }
 
+/** What the subnets of an interface have of something, each once. */
+export const valuesOf = (
+  subnets: readonly ConfiguredSubnet[],
+  member: 'name_servers' | 'search_domains',
+): string[] => [...new Set(subnets.flatMap(subnet => subnet[member]?.value ?? []))]
+
 const defaults = { 4: '0.0.0.0/0', 6: '::/0' }
 
 /** All routes of a subnet; the default route to its gateway comes first. */

@@ -1,11 +1,14 @@
 import { addressBits, formatAddress, type IpVersion } from '../ip/address.ts'
 import { parsePrefix } from '../ip/prefix.ts'
-import { allRoutes, type ConfiguredInterface, type ConfiguredSubnet } from './configuration.ts'
+import {
+  allRoutes,
+  type ConfiguredInterface,
+  type ConfiguredSubnet,
+  valuesOf,
+} from './configuration.ts'
 
 // OpenStack's network_data.json, as Nova's metadata service and config drives have it
 // (openstack/nova, doc/api_schemas/network_data.json).
-
-type Service = { readonly type: 'dns'; readonly address: string }
 
 export type NetworkData = {
   readonly links: {
@@ -27,11 +30,14 @@ export type NetworkData = {
       readonly netmask: string
       readonly gateway: string
     }[]
-    readonly services: Service[]
-    /** Not in Nova's schema, but read by cloud-init; there if there are any. */
+    /**
+     * Those of the link, with its first network. They are not in Nova's schema, but cloud-init reads
+     * them; of those of several networks of a link some of its renderers lose the first.
+     */
+    readonly dns_nameservers?: string[]
     readonly dns_search?: string[]
   }[]
-  readonly services: Service[]
+  readonly services: { readonly type: 'dns'; readonly address: string }[]
 }
 
 /**
@@ -51,6 +57,9 @@ export function networkData(interfaces: readonly ConfiguredInterface[]): Network
       ethernet_mac_address: nic.mac_address,
       mtu: mtu?.value ?? null,
     })
+    const servers = valuesOf(subnets, 'name_servers')
+    const search = valuesOf(subnets, 'search_domains')
+    let isFirst = true
     for (const subnet of subnets) {
       for (const [index, { address }] of subnet.addresses.entries()) {
         networks.push({
@@ -61,20 +70,17 @@ export function networkData(interfaces: readonly ConfiguredInterface[]): Network
           ip_address: address,
           netmask: netmask(subnet.block.version, subnet.prefix_length.value),
           routes: index === 0 ? routesOf(subnet) : [],
-          services: servicesOf(subnet),
-          ...(subnet.search_domains && { dns_search: subnet.search_domains.value }),
+          ...(isFirst && servers.length > 0 && { dns_nameservers: servers }),
+          ...(isFirst && search.length > 0 && { dns_search: search }),
         })
+        isFirst = false
       }
     }
   }
-  const services = new Map(
-    networks.flatMap(network => network.services.map(one => [one.address, one])),
-  )
-  return { links, networks, services: [...services.values()] }
+  const servers = new Set(networks.flatMap(({ dns_nameservers = [] }) => dns_nameservers))
+  const services = [...servers].map(address => ({ type: 'dns' as const, address }))
+  return { links, networks, services }
 }
-
-const servicesOf = ({ name_servers }: ConfiguredSubnet): Service[] =>
-  (name_servers?.value ?? []).map(address => ({ type: 'dns', address }))
 
 const routesOf = (subnet: ConfiguredSubnet) =>
   allRoutes(subnet).map(({ destination, gateway }) => {

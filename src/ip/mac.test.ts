@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatMac, parseMac } from './mac.ts'
+import { formatMac, formatMacPrefix, isGroupMac, lastMac, parseMac, parseMacPrefix } from './mac.ts'
 
 const mac = fc.bigInt(0n, 2n ** 48n - 1n)
 
@@ -65,4 +65,48 @@ describe('formatMac', () => {
     expect(() => formatMac(-1n)).toThrow(RangeError)
     expect(() => formatMac(2n ** 48n)).toThrow(RangeError)
   })
+})
+
+describe('parseMacPrefix', () => {
+  test('reads the range in which a MAC lies, and says whether it is its lowest', () => {
+    fc.assert(
+      fc.property(mac, fc.integer({ min: 0, max: 48 }), (mac, length) => {
+        const parsed = parseMacPrefix(`${formatMac(mac)}/${length}`)
+        if (!parsed) throw new Error('it was not read')
+        const { prefix, host_bits } = parsed
+        const size = 1n << BigInt(48 - length)
+        expect(prefix.first).toBe(mac - (mac % size))
+        expect(lastMac(prefix)).toBe(prefix.first + size - 1n)
+        expect(host_bits).toBe(mac % size !== 0n)
+        expect(parseMacPrefix(formatMacPrefix(prefix))).toEqual({ prefix, host_bits: false })
+      }),
+    )
+  })
+
+  test('without a length it is one MAC', () => {
+    expect(parseMacPrefix('5254.0000.0001')?.prefix).toEqual({ first: 0x525400000001n, length: 48 })
+  })
+
+  test.each(['52:54:00:00:00:00/49', '52:54:00:00:00:00/', '52:54:00:00:00:00/08', '52:54/16'])(
+    'refuses %j',
+    text => {
+      expect(parseMacPrefix(text)).toBeNull()
+    },
+  )
+  test.each(['52:54:00:00:00:00/24/24', '/24', '52:54:00:00:00:00/-1', '52:54:00:00:00:00/ 8'])(
+    'refuses %j, too',
+    text => {
+      expect(parseMacPrefix(text)).toBeNull()
+    },
+  )
+})
+
+test.each([
+  ['01:00:5e:00:00:01', true],
+  ['ff:ff:ff:ff:ff:ff', true],
+  ['00:00:00:00:00:00', true],
+  ['02:00:00:00:00:00', false],
+  ['fe:ff:ff:ff:ff:ff', false],
+])('%s is of a group or of nobody: %s', (text, isGroup) => {
+  expect(isGroupMac(parseMac(text) ?? 1n)).toBe(isGroup)
 })

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { type Database, rows } from '../db/database.ts'
 import { allOf, type Sql, sql } from '../db/sql.ts'
-import { parseAddress } from '../ip/address.ts'
+import { formatAddress } from '../ip/address.ts'
 import { restoreAllocation } from '../resources/allocations/hold-store.ts'
 import { releaseEach, updateAllocation } from '../resources/allocations/store.ts'
 import { AddressText, Id, Nullable, Time } from '../schema.ts'
@@ -9,6 +9,7 @@ import type { BlockRow } from './block-store.ts'
 import { interfaceName } from './interface-store.ts'
 import { behindMarker } from './marker-store.ts'
 import type { Page } from './page.ts'
+import { readAddress } from './values.ts'
 
 export const AddressRow = Type.Object({
   id: Id,
@@ -71,9 +72,10 @@ export async function listAllocated(
       select d.id::text from interfaces d where d.device_id = ${used_by_device})`)
   }
   if (address) {
-    if (!parseAddress(address)) return []
+    const wanted = readAddress(address)
+    if (!wanted) return []
     conditions.push(sql`
-      a.scope_id = any (array(select s.id from address_scopes s)) and a.address = ${address}::inet`)
+      a.scope_id = any (array(select s.id from address_scopes s)) and a.address = ${formatAddress(wanted)}::inet`)
   }
   return rows(db, AddressRow)`
     ${addressSelect} where ${allOf(conditions)} order by a.id limit ${page.limit + 1}`

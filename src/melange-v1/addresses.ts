@@ -1,4 +1,4 @@
-import { formatAddress, parseAddress } from '../ip/address.ts'
+import { formatAddress } from '../ip/address.ts'
 import {
   deallocate,
   findAddress,
@@ -16,6 +16,7 @@ import { pageAnswer, pageOf } from './page.ts'
 import { readModel } from './request-body.ts'
 import { type Answer, type Call, route } from './route-table.ts'
 import { obtainInterface, optionalText, readMacOf, tell } from './takers.ts'
+import { readAddress } from './values.ts'
 
 /**
  * The address that the path names, in its one spelling.
@@ -23,7 +24,7 @@ import { obtainInterface, optionalText, readMacOf, tell } from './takers.ts'
  * @throws {Fault} 400
  */
 export function namedAddress({ params }: Pick<Call, 'params'>): string {
-  const address = parseAddress(params.address ?? '')
+  const address = readAddress(params.address ?? '')
   if (!address) throw new Fault(400, `${params.address} is not a valid address`)
   return formatAddress(address)
 }

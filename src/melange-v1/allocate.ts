@@ -1,7 +1,7 @@
 import type { Database } from '../db/database.ts'
 import { IpamError } from '../errors.ts'
 import { newId } from '../ids.ts'
-import { formatAddress, parseAddress } from '../ip/address.ts'
+import { formatAddress } from '../ip/address.ts'
 import { prefixHolds, prefixRange } from '../ip/prefix.ts'
 import { allocateOnce, type NewAllocations } from '../resources/allocations/allocator-store.ts'
 import { prepare } from '../resources/allocations/prepare-store.ts'
@@ -11,6 +11,7 @@ import type { BlockRow } from './block-store.ts'
 import { describe } from './block-views.ts'
 import { Fault } from './fault.ts'
 import type { Settings } from './settings.ts'
+import { readAddress } from './values.ts'
 
 /** The interface for which an address is allocated. It is on the network of the block, and locked. */
 export type Taker = {
@@ -68,13 +69,13 @@ async function takeCertain(
   block: BlockRow,
   request: NewAllocations & { readonly address: string },
 ): Promise<void> {
-  const wanted = parseAddress(request.address)
+  const wanted = readAddress(request.address)
   if (!wanted) throw new Fault(400, `${request.address} is not a valid address`)
   const prefix = prefixOf(block)
   if (!prefixHolds(prefix, wanted)) throw new Fault(422, 'Address does not belong to IpBlock')
   const address = formatAddress(wanted)
   const { gateway } = describe(block, settings)
-  const isGateway = gateway !== null && parseAddress(gateway)?.value === wanted.value
+  const isGateway = gateway !== null && readAddress(gateway)?.value === wanted.value
   const isLast = wanted.value === prefixRange(prefix).last
   if (isGateway || isLast || (await waitsFor(db, block, address))) throw new DuplicateAddress()
   try {
@@ -158,12 +159,11 @@ export async function allocateOfNetwork(
     readonly addresses: readonly string[]
   },
 ): Promise<AddressRow[]> {
-  const leaves = blocks.filter(block => !block.has_subnets)
   const found: AddressRow[] = []
   for (const address of addresses) {
-    const wanted = parseAddress(address)
+    const wanted = readAddress(address)
     if (!wanted) throw new Fault(400, `${address} is not a valid address`)
-    const block = leaves.find(one => prefixHolds(prefixOf(one), wanted))
+    const block = blocks.find(one => prefixHolds(prefixOf(one), wanted))
     if (!block) continue
     try {
       found.push(await allocateAddress(context, { block, taker, address }))
@@ -173,7 +173,7 @@ export async function allocateOfNetwork(
   }
   if (addresses.length > 0) return found
   for (const version of [4, 6]) {
-    const ofVersion = leaves.filter(block => block.version === version)
+    const ofVersion = blocks.filter(block => block.version === version)
     const one = await firstFree(context, ofVersion, taker)
     if (one) found.push(one)
   }

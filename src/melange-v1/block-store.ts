@@ -2,12 +2,16 @@ import { type Static, Type } from 'typebox'
 import { type Database, rows } from '../db/database.ts'
 import { type Sql, sql } from '../db/sql.ts'
 import { publicScopeId } from '../resources/address-scopes/schema.ts'
-import { Id, Nullable, Time } from '../schema.ts'
+import { Id, Nullable, oneOf, Time } from '../schema.ts'
 import { notFound } from './fault.ts'
 import { isUuid } from './ids.ts'
 import { behindMarker } from './marker-store.ts'
 import { networkName } from './network-store.ts'
 import type { Page } from './page.ts'
+
+const emptyMembers = ['network_id', 'policy_id'] as const
+/** What may be said to be an empty text, which is not the same as nothing. */
+export type EmptyMember = (typeof emptyMembers)[number]
 
 const Row = Type.Object({
   id: Id,
@@ -28,6 +32,7 @@ const Row = Type.Object({
   gateway: Nullable(Type.String()),
   dns1: Nullable(Type.String()),
   dns2: Nullable(Type.String()),
+  empty_members: Type.Array(oneOf(emptyMembers)),
   is_full: Type.Boolean(),
   ipv6_generator: Nullable(Type.String()),
   has_subnets: Type.Boolean(),
@@ -42,6 +47,7 @@ const select = sql`
     family(b.cidr) as version, b.parent_id, ${networkName} as network, b.network_id, b.policy_id,
     coalesce(b.project_id, '') as tenant_id, b.gateway_ip, b.allocate_network_address,
     b.keeps_last_address, b.dns_nameservers, v.gateway, v.dns1, v.dns2,
+    coalesce(v.empty_members, '{}') as empty_members,
     coalesce(v.is_full, false) as is_full, b.ipv6_generator,
     exists (select from blocks c where c.parent_id = b.id) as has_subnets,
     b.created_at, b.updated_at

@@ -2,9 +2,9 @@ import { formatAddress, parseAddress } from '../ip/address.ts'
 import { type Prefix, prefixRange } from '../ip/prefix.ts'
 import type { BlockOrigin } from '../resources/blocks/create-store.ts'
 import { canBeGateway, prefixOf } from '../resources/blocks/rules.ts'
-import type { BlockRow } from './block-store.ts'
+import type { BlockRow, EmptyMember } from './block-store.ts'
 import type { Settings } from './settings.ts'
-import { showMask, Timestamp } from './values.ts'
+import { readAddress, showMask, Timestamp } from './values.ts'
 
 const canonical = (text: string): string | null => {
   const address = parseAddress(text)
@@ -15,23 +15,24 @@ const canonical = (text: string): string | null => {
  * What is said of a block: as it was given here, unless it has been changed elsewhere since.
  */
 export function describe(block: BlockRow, settings: Settings) {
+  const none = (member: EmptyMember) => (block.empty_members.includes(member) ? '' : null)
   return {
     gateway: gatewayOf(block),
     ...nameservers(block, settings),
-    policy_id: block.policy_id,
-    network: block.network,
+    policy_id: block.policy_id ?? none('policy_id'),
+    network: block.network ?? none('network_id'),
   }
 }
 
 function gatewayOf(block: BlockRow): string | null {
   const { gateway, gateway_ip } = block
   if (gateway === null || gateway === '') return gateway_ip ?? gateway
-  const address = parseAddress(gateway)
+  const address = readAddress(gateway)
   if (gateway_ip === null) {
     // One that cannot be a gateway elsewhere is only known here.
     return address && canBeGateway({ ...block, gateway_ip: null }, address) ? null : gateway
   }
-  return canonical(gateway) === gateway_ip ? gateway : gateway_ip
+  return address && formatAddress(address) === gateway_ip ? gateway : gateway_ip
 }
 
 function nameservers({ dns1, dns2, dns_nameservers: now }: BlockRow, settings: Settings) {
@@ -62,7 +63,7 @@ export function showBlock(block: BlockRow, settings: Settings) {
     ...showBlockPart(block, settings),
     type: block.is_public ? 'public' : 'private',
     parent_id: block.parent_id,
-    policy_id: block.policy_id,
+    policy_id: describe(block, settings).policy_id,
     created_at: new Timestamp(block.created_at),
     updated_at: new Timestamp(block.updated_at),
   }

@@ -18,7 +18,7 @@ import { applyRules } from '../resources/policies/apply-store.ts'
 import { holdPolicy } from '../resources/policies/rules-store.ts'
 import { endQuarantines } from '../resources/quarantine/store.ts'
 import { Id } from '../schema.ts'
-import type { BlockRow } from './block-store.ts'
+import type { BlockRow, EmptyMember } from './block-store.ts'
 import { obtainNetwork } from './network-store.ts'
 
 /** What is said of a block, as it was given and as far as it means something here. */
@@ -31,6 +31,7 @@ export type Description = {
   readonly policy_id: string | null
   /** The name of its network. */
   readonly network: string | null
+  readonly empty_members: readonly EmptyMember[]
 }
 
 export type NewBlock = Description & {
@@ -72,12 +73,13 @@ export async function createDescribedBlock(tx: Database, block: NewBlock): Promi
 }
 
 async function keepDescription(tx: Database, id: string, said: Description): Promise<void> {
-  const { gateway, dns1, dns2 } = said
+  const { gateway, dns1, dns2, empty_members } = said
   await tx.query(sql`
-    insert into v1_blocks (block_id, gateway, dns1, dns2)
-    values (${id}, ${gateway}, ${dns1}, ${dns2})
+    insert into v1_blocks (block_id, gateway, dns1, dns2, empty_members)
+    values (${id}, ${gateway}, ${dns1}, ${dns2}, ${empty_members})
     on conflict (block_id) do update
-    set gateway = excluded.gateway, dns1 = excluded.dns1, dns2 = excluded.dns2`)
+    set gateway = excluded.gateway, dns1 = excluded.dns1, dns2 = excluded.dns2,
+      empty_members = excluded.empty_members`)
 }
 
 async function lockScopesOf(tx: Database, tenant_id: string): Promise<void> {

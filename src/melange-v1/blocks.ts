@@ -5,6 +5,7 @@ import { formatPrefix, prefixContains, prefixRange } from '../ip/prefix.ts'
 import { canBeGateway, prefixOf } from '../resources/blocks/rules.ts'
 import {
   type BlockRow,
+  type EmptyMember,
   getBlockRow,
   getOwnBlock,
   hasAddresses,
@@ -24,7 +25,7 @@ import { pageAnswer, pageOf } from './page.ts'
 import { hasPolicy } from './policy-store.ts'
 import { readModel } from './request-body.ts'
 import { type Call, resource, route } from './route-table.ts'
-import { type Fields, readNetwork, textOf } from './values.ts'
+import { echoNumbers, type Fields, readAddress, readNetwork, textOf } from './values.ts'
 
 const ownBlock = ({ db, params }: Call, id = params.id) =>
   getOwnBlock(db, { id: id ?? '', tenant_id: params.tenant_id ?? '' })
@@ -88,16 +89,21 @@ async function readDescription(
     return text ?? null
   }
   const gateway = read('gateway')
-  if (gateway && !parseAddress(gateway)) {
+  if (gateway && !readAddress(gateway)) {
     errors.add('gateway', 'Gateway is not a valid address')
   }
-  const policy_id = read('policy_id') || null
-  if (policy_id !== null && !(await hasPolicy(db, policy_id))) {
+  const [policy_id, network] = [read('policy_id'), read('network')]
+  if (policy_id && !(await hasPolicy(db, policy_id))) {
     errors.add('policy_id', `Policy with id = '${policy_id}' doesn't exist`)
   }
   const dns1 = read('dns1') || settings.dns1
   const dns2 = read('dns2') || settings.dns2
-  return { gateway, policy_id, dns1, dns2, network: read('network') || null }
+  const empty_members: EmptyMember[] = [
+    ...(network === '' ? ['network_id' as const] : []),
+    ...(policy_id === '' ? ['policy_id' as const] : []),
+  ]
+  const known = { policy_id: policy_id || null, network: network || null }
+  return { gateway, dns1, dns2, ...known, empty_members }
 }
 
 type Read = Awaited<ReturnType<typeof readDescription>>
@@ -110,7 +116,7 @@ function meaningOf({ gateway, dns1, dns2 }: Read, prefix: Prefix, old: readonly 
     allocate_network_address: true,
     keeps_last_address: true,
   }
-  const address = gateway ? parseAddress(gateway) : null
+  const address = gateway ? readAddress(gateway) : null
   const gateway_ip = address && canBeGateway(shape, address) ? formatAddress(address) : null
   const servers = [dns1, dns2].flatMap(text => {
     const server = parseAddress(text)
@@ -119,12 +125,8 @@ function meaningOf({ gateway, dns1, dns2 }: Read, prefix: Prefix, old: readonly 
   return { gateway_ip, dns_nameservers: [...new Set([...servers, ...old.slice(2)])] }
 }
 
-/** A network that was named by a number is shown as one, this once. */
-function echo(fields: Fields, block: BlockRow, settings: Call['settings']) {
-  const shown = showBlock(block, settings)
-  const network_id = fields.get('network_id')
-  return typeof network_id === 'number' ? { ...shown, network_id } : shown
-}
+const echo = (fields: Fields, block: BlockRow, settings: Call['settings']) =>
+  echoNumbers(showBlock(block, settings), fields, ['network_id', 'dns1', 'dns2'])
 
 const blocks = resource('/ipam/tenants/:tenant_id/ip_blocks', {
   async index(call) {
@@ -171,11 +173,9 @@ const blocks = resource('/ipam/tenants/:tenant_id/ip_blocks', {
     const errors = new FieldErrors()
     const prefix = prefixOf(before)
     const said = await readDescription(call, errors, { fields, before })
-    if (said.network !== before.network) {
-      const { id, is_public: isPublic, parent_id } = before
-      const parent = parent_id === null ? null : await getBlockRow(db, parent_id)
-      await checkPlace(db, errors, { prefix, isPublic, network: said.network, parent, id })
-    }
+    const { id, is_public: isPublic, parent_id } = before
+    const parent = parent_id === null ? null : await getBlockRow(db, parent_id)
+    await checkPlace(db, errors, { prefix, isPublic, network: said.network, parent, id })
     errors.throwIfAny()
     await describeBlock(db, before, { ...said, ...meaningOf(said, prefix, before.dns_nameservers) })
     const data = echo(fields, await getBlockRow(db, before.id), settings)
@@ -208,9 +208,10 @@ const subnets = [
       errors.add('tenant_id', 'tenant_id should be a text')
     }
     const read = await readDescription(call, errors, { fields, before: null })
-    const said = { ...read, network: read.network ?? parent.network }
+    const network = read.network ?? parent.network
+    const said = { ...read, network, empty_members: [] }
     const isPublic = parent.is_public
-    await checkPlace(db, errors, { prefix, isPublic, network: said.network, parent, id: null })
+    await checkPlace(db, errors, { prefix, isPublic, network, parent, id: null })
     errors.throwIfAny()
     if (!prefix) throw new Error('unreachable: a block without a CIDR was refused')
     const id = await createDescribedBlock(db, {

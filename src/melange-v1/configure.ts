@@ -62,6 +62,7 @@ export async function obtainBlocks(call: Call, place: NetworkPlace): Promise<rea
     dns_nameservers: [...new Set(servers)],
     policy_id: null,
     network: place.name,
+    empty_members: [],
   })
   return networkBlocks(db, place)
 }

@@ -13,7 +13,10 @@ type Range = { readonly offset: number | null; readonly length: number | null }
  */
 export function offsetsOf(ranges: readonly Range[]): { from: string; to: string }[] {
   const ends = ranges.flatMap(({ offset, length }) => {
-    if (offset === null || length === null || length === 0) return []
+    if (offset === null || length === null) return []
+    // An empty range at the start is the first address, as the original's address library has it.
+    if (offset === 0 && length === 0) return [{ from: 0n, to: 0n }]
+    if (length === 0) return []
     const to = BigInt(offset) + BigInt(length) - 1n
     return [{ from: BigInt(offset), to: offset < 0 && to > -1n ? -1n : to }]
   })

@@ -1,6 +1,5 @@
 import { formatAddress, parseAddress } from '../ip/address.ts'
 import { appendEvents } from '../resources/events/store.ts'
-import { lockDevice } from '../resources/interfaces/device-store.ts'
 import {
   heldBy,
   lockManyMacs,
@@ -12,6 +11,7 @@ import {
   deleteInterface,
   deleteInterfaces,
   interfaceEvent,
+  lockDevice,
   lockInterfacesOfDevice,
 } from '../resources/interfaces/store.ts'
 import { addressesOf } from './address-store.ts'
@@ -57,10 +57,7 @@ async function showAll(call: Call, found: readonly InterfaceRow[]): Promise<Answ
 }
 
 async function deleteOfDevice({ db, params }: Call): Promise<void> {
-  await deleteInterfaces(
-    db,
-    await lockInterfacesOfDevice(db, { device_id: params.device_id ?? '' }),
-  )
+  await deleteInterfaces(db, await lockInterfacesOfDevice(db, params.device_id ?? ''))
 }
 
 /** Gives a device these interfaces instead of those that it has. @throws {Fault} */
@@ -75,21 +72,22 @@ async function replaceOfDevice(
     return []
   }
   if (tenant_id === '') refuseField('tenant_id', 'tenant_id should be present')
-  await lockDevice(db, { project_id: tenant_id, device_id })
-  const gone = await lockInterfacesOfDevice(db, { device_id })
+  const device = { project_id: tenant_id, device_id }
+  const gone = await lockDevice(db, device, { only_own: false })
   const given = { vif: 'virtual_interface_id', device_id }
   const wanted: Wanted[] = []
   for (const of of asked) {
     wanted.push(await readWanted(call, { ...readInterface(of, given), tenant_id }, of))
   }
-  const releasing = await heldBy(db, gone)
+  const held = heldBy(gone)
   const blocks = wanted.flatMap(one => one.blocks)
   await lockSpace(db, {
     project_id: tenant_id,
     other_projects: gone.map(one => one.project_id),
     more: wanted.length - gone.filter(one => one.project_id === tenant_id).length,
+    names: wanted.flatMap(({ said }) => said.vif_id ?? []),
     taking: [],
-    releasing,
+    held,
     networks: blocks.flatMap(({ network_id }) => network_id ?? []),
     blocks: blocks.map(({ id }) => id),
   })
@@ -98,18 +96,15 @@ async function replaceOfDevice(
     wanted.map(({ said }) => said.mac),
   )
   await lockManyMacs(db)
-  const events = await removeInterfaces(
-    db,
-    gone.map(({ id }) => id),
-  )
+  const events = await removeInterfaces(db, gone)
   const made: Made[] = []
   for (const { said, blocks } of wanted) {
     await refuseTaken(db, said)
-    const one = await putThere(db, said, blocks[0]?.network_id ?? null)
+    const one = await putThere(db, said, blocks)
     if (one.refusal) throw one.refusal
     made.push(one)
   }
-  await releaseAddresses(db, releasing)
+  await releaseAddresses(db, held)
   events.push(...gone.map(one => interfaceEvent('interface.deleted', one)))
   await appendEvents(db, events)
   const answer: InterfaceRow[] = []

@@ -4,7 +4,9 @@ import { type Sql, sql } from '../db/sql.ts'
 import { IpamError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { NewEvent } from '../resources/events/store.ts'
-import { putInterface, takeMacOf } from '../resources/interfaces/parts-store.ts'
+import { putInterfaces, takeMacsOf } from '../resources/interfaces/parts-store.ts'
+import type { Mac } from '../resources/macs/schema.ts'
+import { macEvent } from '../resources/macs/store.ts'
 import { Id, Nullable, Time } from '../schema.ts'
 import { Fault } from './fault.ts'
 import { isUuid } from './ids.ts'
@@ -148,8 +150,10 @@ export async function insertInterface(tx: Database, wanted: NewInterface): Promi
     isCanonicalId(vif_id) &&
     !(await someOf(tx, sql`from interfaces where id = ${vif_id}`))
   const id = isFree ? vif_id : newId()
-  const row = { id, project_id: tenant_id, device_id, network_id, name: vif_id ?? '', tags: [] }
-  await putInterface(tx, { ...row, v1_id: vif_id, follows_addresses: true })
+  const row = { id, network_id, name: vif_id ?? '', tags: [], v1_id: vif_id }
+  await putInterfaces(tx, { project_id: tenant_id, device_id }, [
+    { ...row, follows_addresses: true },
+  ])
   return id
 }
 
@@ -191,14 +195,16 @@ export async function giveMac(
     if (await someOf(tx, sql`from macs where mac = ${mac.toString()}`)) {
       throw new IpamError('mac_taken', 'Somebody has this MAC address.')
     }
-    return [await takeMacOf(tx, { ...wanted, mac })]
+    return macEvents(await takeMacsOf(tx, [{ ...wanted, mac }]))
   }
   if (!(await someOf(tx, sql`from mac_ranges`))) return []
   try {
-    return [await takeMacOf(tx, { ...wanted, mac: undefined })]
+    return macEvents(await takeMacsOf(tx, [{ ...wanted, mac: undefined }]))
   } catch (error) {
     const isFull =
       error instanceof IpamError && /^(mac_range_full|no_mac_range|mac_needs)/.test(error.code)
     throw isFull ? new NoMoreMacs() : error
   }
 }
+
+const macEvents = (taken: readonly Mac[]) => taken.map(one => macEvent('mac.created', one))

@@ -11,9 +11,9 @@ import {
   writeIpRoute,
 } from './route-store.ts'
 import { type Call, resource } from './route-table.ts'
-import { type Data, type Fields, Timestamp, textOf } from './values.ts'
+import { type Data, echoNumbers, type Fields, Timestamp, textOf } from './values.ts'
 
-const showRoute = (route: RouteRow): Data => ({
+const showRoute = (route: RouteRow) => ({
   id: route.id,
   destination: route.destination,
   netmask: route.netmask,
@@ -21,6 +21,9 @@ const showRoute = (route: RouteRow): Data => ({
   created_at: new Timestamp(route.created_at),
   updated_at: new Timestamp(route.updated_at),
 })
+
+const echo = (fields: Fields, route: RouteRow): Data =>
+  echoNumbers(showRoute(route), fields, ['destination', 'gateway', 'netmask'])
 
 const lengthMax = 255
 
@@ -35,7 +38,8 @@ function readWords(fields: Fields, before: Words | null): Words {
   }
   const [destination, gateway, netmask] = [read('destination'), read('gateway'), read('netmask')]
   errors.throwIfAny()
-  return { destination, gateway, netmask: netmask || null }
+  const mask = fields.has('netmask') ? fields.get('netmask') : (before?.netmask ?? null)
+  return { destination, gateway, netmask: mask === null ? null : netmask }
 }
 
 const ownBlock = ({ db, params }: Call) =>
@@ -57,19 +61,19 @@ export const ipRoutes = resource('/ipam/tenants/:tenant_id/ip_blocks/:source_blo
   },
   async create(call) {
     const { id: block_id } = await ownBlock(call)
-    const words = readWords(readModel(call, 'ip_route'), null)
-    const route = await writeIpRoute(call.db, { block_id, ...words })
-    return { status: 201, root: 'ip_route', data: showRoute(route) }
+    const fields = readModel(call, 'ip_route')
+    const route = await writeIpRoute(call.db, { block_id, ...readWords(fields, null) })
+    return { status: 201, root: 'ip_route', data: echo(fields, route) }
   },
   async show(call) {
     return { status: 200, root: 'ip_route', data: showRoute(await find(call)) }
   },
   async update(call) {
     const before = await find(call)
-    const words = readWords(readModel(call, 'ip_route'), before)
+    const fields = readModel(call, 'ip_route')
     const { id, block_id } = before
-    const route = await writeIpRoute(call.db, { id, block_id, ...words })
-    return { status: 200, root: 'ip_route', data: showRoute(route) }
+    const route = await writeIpRoute(call.db, { id, block_id, ...readWords(fields, before) })
+    return { status: 200, root: 'ip_route', data: echo(fields, route) }
   },
   async remove(call) {
     await deleteIpRoute(call.db, await find(call))

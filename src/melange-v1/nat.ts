@@ -1,4 +1,3 @@
-import { parseAddress } from '../ip/address.ts'
 import { findAddress, waitsFor } from './address-store.ts'
 import { showAddressRow } from './address-views.ts'
 import { namedAddress } from './addresses.ts'
@@ -9,7 +8,7 @@ import { listPartners, mapAll, type Side, unmap } from './nat-store.ts'
 import { pageOf } from './page.ts'
 import { readFields } from './request-body.ts'
 import { type Answer, type Call, route } from './route-table.ts'
-import { textOf } from './values.ts'
+import { readAddress, textOf } from './values.ts'
 
 const addressPath = '/ipam/tenants/:tenant_id/ip_blocks/:ip_block_id/ip_addresses/:address'
 
@@ -56,7 +55,7 @@ function natRoutes(name: string, side: Side) {
   const remove = async (call: Call): Promise<Answer> => {
     const { db, params } = call
     const held = await own(call)
-    const partner = params.partner === undefined ? null : parseAddress(params.partner)
+    const partner = params.partner === undefined ? null : readAddress(params.partner)
     if (params.partner !== undefined && !partner) return { status: 200 }
     if (held) await unmap(db, { id: held.id, side, partner })
     return { status: 200 }

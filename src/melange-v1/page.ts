@@ -13,7 +13,7 @@ export function pageOf({ query, settings }: Pick<Call, 'query' | 'settings'>): P
   const text = query.get('limit')
   const marker = query.get('marker') || null
   if (text === null) return { limit: settings.page_size, marker }
-  const limit = /^\d{1,15}$/.test(text) ? Number(text) : 0
+  const limit = /^\s*\+?\d{1,15}\s*$/.test(text) ? Number(text) : 0
   if (limit === 0) throw new Fault(400, 'limit should be a positive integer')
   return { limit: Math.min(limit, limitMax), marker }
 }

@@ -19,9 +19,9 @@ import {
   type RuleKind,
   updateRule,
 } from './rule-store.ts'
-import { type Data, type Fields, integerOf, Timestamp, textOf } from './values.ts'
+import { type Data, echoNumbers, type Fields, integerOf, Timestamp, textOf } from './values.ts'
 
-const showPolicy = (policy: PolicyRow): Data => ({
+const showPolicy = (policy: PolicyRow) => ({
   id: policy.id,
   name: policy.name,
   description: policy.description,
@@ -29,6 +29,9 @@ const showPolicy = (policy: PolicyRow): Data => ({
   created_at: new Timestamp(policy.created_at),
   updated_at: new Timestamp(policy.updated_at),
 })
+
+const echo = (fields: Fields, policy: PolicyRow): Data =>
+  echoNumbers(showPolicy(policy), fields, ['name', 'description'])
 
 /** Names longer than this leave no room for what makes them unique. */
 const nameMax = 200
@@ -62,19 +65,19 @@ const policies = resource('/ipam/tenants/:tenant_id/policies', {
     return pageAnswer(call, 'policies', { found, limit: page.limit, show: showPolicy })
   },
   async create(call) {
-    const names = readNames(readModel(call, 'policy'), null)
+    const fields = readModel(call, 'policy')
     const tenant_id = call.params.tenant_id ?? ''
-    const policy = await createPolicyNamed(call.db, { tenant_id, ...names })
-    return { status: 201, root: 'policy', data: showPolicy(policy) }
+    const policy = await createPolicyNamed(call.db, { tenant_id, ...readNames(fields, null) })
+    return { status: 201, root: 'policy', data: echo(fields, policy) }
   },
   async show(call) {
     return { status: 200, root: 'policy', data: showPolicy(await ownPolicy(call)) }
   },
   async update(call) {
     const policy = await ownPolicy(call)
-    const names = readNames(readModel(call, 'policy'), policy)
-    const changed = await changePolicyNames(call.db, policy, names)
-    return { status: 200, root: 'policy', data: showPolicy(changed) }
+    const fields = readModel(call, 'policy')
+    const changed = await changePolicyNames(call.db, policy, readNames(fields, policy))
+    return { status: 200, root: 'policy', data: echo(fields, changed) }
   },
   async remove(call) {
     await deletePolicyWithRules(call.db, await ownPolicy(call))

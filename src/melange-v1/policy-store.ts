@@ -15,11 +15,20 @@ const Row = Type.Object({
   name: Type.String(),
   description: Type.Union([Type.String(), Type.Null()]),
   tenant_id: Type.String(),
+  tags: Type.Array(Type.String()),
   created_at: Time,
   updated_at: Time,
 })
 /** A policy as the original shows it. */
 export type PolicyRow = Static<typeof Row>
+
+/** A description that is an empty text; without this tag there is none. */
+const emptyDescription = 'melange-v1:empty-description'
+
+function tagsOf(tags: readonly string[], description: string | null): string[] {
+  const others = tags.filter(tag => tag !== emptyDescription)
+  return description === '' ? [...others, emptyDescription] : others
+}
 
 /**
  * Names of policies are unique in a project here, and were not in the original: one that is taken
@@ -27,7 +36,8 @@ export type PolicyRow = Static<typeof Row>
  */
 const columns = sql`
   id, regexp_replace(name, ' \\([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\)$', '') as name,
-  nullif(description, '') as description, project_id as tenant_id, created_at, updated_at`
+  case when not tags @> ${[emptyDescription]} then nullif(description, '') else description end
+    as description, project_id as tenant_id, tags, created_at, updated_at`
 
 /** @throws {Fault} 404 */
 export async function getOwnPolicy(
@@ -68,17 +78,19 @@ export async function createPolicyNamed(
     project_id: tenant_id,
     name: await freeName(tx, { tenant_id, name, id: null }),
     description: description ?? '',
+    tags: tagsOf([], description),
   })
   return getOwnPolicy(tx, { id, tenant_id })
 }
 
 export async function changePolicyNames(
   tx: Database,
-  { id, tenant_id, name: before }: PolicyRow,
+  { id, tenant_id, name: before, tags: old }: PolicyRow,
   { name, description }: Names,
 ): Promise<PolicyRow> {
   const rename = name === before ? {} : { name: await freeName(tx, { tenant_id, name, id }) }
-  await updatePolicy(tx, { id }, { ...rename, description: description ?? '' })
+  const tags = tagsOf(old, description)
+  await updatePolicy(tx, { id }, { ...rename, description: description ?? '', tags })
   return getOwnPolicy(tx, { id, tenant_id })
 }
 

@@ -22,7 +22,9 @@ export function readBody(text: string, contentType: string | undefined): Fields 
   } catch {
     throw new Fault(400, 'Malformed request body', { isPlain: true })
   }
-  if (value === null) return nothing
+  // Python's empty values say nothing.
+  const isEmpty = Array.isArray(value) ? value.length === 0 : !value
+  if (isEmpty) return nothing
   const fields = fieldsOf(value)
   if (!fields) throw new Fault(400, 'The body should be an object')
   return fields

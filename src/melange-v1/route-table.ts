@@ -103,8 +103,8 @@ export function createRouter(routes: readonly Route[]) {
     for (const { pattern, route } of compiled) {
       if (route.method !== method || !route.versions.includes(version)) continue
       const found = pattern.exec(path)
-      const params = found && decode(found.groups ?? {})
-      if (!params) continue
+      const params: Record<string, string> = { ...found?.groups }
+      if (!found || !Object.values(params).every(isName)) continue
       if (!route.handler) throw new Fault(404, null)
       return { handler: route.handler, params }
     }
@@ -113,8 +113,8 @@ export function createRouter(routes: readonly Route[]) {
 }
 
 const endings: Record<Suffix, string> = {
-  format: '(\\.(json|xml))?',
-  any: '(\\.[^/]*)?',
+  format: '(\\.(json|xml)?)?',
+  any: '(\\.[^/.]+)?',
   none: '',
 }
 
@@ -125,13 +125,5 @@ function patternOf({ path, suffix }: Route): RegExp {
 
 const nameMax = 255
 
-function decode(groups: Readonly<Record<string, string>>): Record<string, string> | null {
-  try {
-    const entries = Object.entries(groups).map(([name, text]) => [name, decodeURIComponent(text)])
-    // Nothing has such a name, and PostgreSQL has no text with a NUL in it.
-    const isNoName = entries.some(([, text = '']) => text.includes('\0') || text.length > nameMax)
-    return isNoName ? null : Object.fromEntries(entries)
-  } catch {
-    return null
-  }
-}
+/** Nothing else has a name; PostgreSQL has no text with a NUL in it. */
+const isName = (text: string): boolean => !text.includes('\0') && text.length <= nameMax

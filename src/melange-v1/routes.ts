@@ -10,7 +10,7 @@ import { interfaceRoutes } from './interfaces.ts'
 import { ipRoutes } from './ip-routes.ts'
 import { macRangeRoutes } from './mac-ranges.ts'
 import { natMappingRoutes } from './nat.ts'
-import { askedFormat, askedVersion, type Format } from './negotiate.ts'
+import { askedFormat, askedVersion, type Format, readPath } from './negotiate.ts'
 import { policyRoutes } from './policies.ts'
 import { readBody } from './request-body.ts'
 import { type Answer, createRouter, type Match } from './route-table.ts'
@@ -74,7 +74,7 @@ export async function melangeV1(
   }
 }
 
-const pathOf = ({ url }: FastifyRequest): string => url.split('?')[0] ?? url
+const pathOf = ({ url }: FastifyRequest): string => readPath(url) ?? ''
 const formatOf = (request: FastifyRequest): Format =>
   askedFormat(pathOf(request), request.headers.accept)
 
@@ -142,7 +142,7 @@ const statuses: readonly number[] = [400, 401, 403, 404, 409, 413, 415, 422, 503
 function asFault(error: unknown, request: FastifyRequest): Fault {
   if (error instanceof Fault) return error
   if (error instanceof IpamError && error.code !== 'internal') {
-    const { status } = errorCatalogue[error.code]
+    const { status } = error.code === 'mac_taken' ? { status: 400 } : errorCatalogue[error.code]
     if (status === 503) request.log.warn({ err: error }, 'no database')
     const known = statuses.includes(status) ? (status as FaultStatus) : 409
     return new Fault(known, error.message)

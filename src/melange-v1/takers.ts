@@ -96,7 +96,7 @@ const spaceOf = (blocks: Blocks) => ({
   networks: blocks.flatMap(({ network_id }) => network_id ?? []),
   blocks: blocks.map(({ id }) => id),
   taking: [],
-  releasing: [],
+  held: [],
 })
 
 /**
@@ -128,9 +128,11 @@ export async function createInterface(
   blocks: Blocks,
 ): Promise<Made> {
   await refuseTaken(db, said)
-  await lockSpace(db, { project_id: said.tenant_id, more: 1, ...spaceOf(blocks) })
+  const { vif_id, tenant_id: project_id } = said
+  const names = vif_id === null ? [] : [vif_id]
+  await lockSpace(db, { project_id, more: 1, names, ...spaceOf(blocks) })
   await lockMacs(db, [said.mac])
-  return putThere(db, said, blocks[0]?.network_id ?? null)
+  return putThere(db, said, blocks)
 }
 
 /** @throws {Fault} 400 where the tenant is missing or the name is somebody's */
@@ -143,12 +145,10 @@ export async function refuseTaken(db: Database, { vif_id, tenant_id }: Described
   errors.throwIfAny()
 }
 
-/** The same where its space and its MAC are locked, and nobody has its name. */
-export async function putThere(
-  db: Database,
-  { vif_id, tenant_id, device_id, mac }: Described,
-  network_id: string | null,
-): Promise<Made> {
+/** The same where its name, its space and its MAC are locked. */
+export async function putThere(db: Database, said: Described, blocks: Blocks): Promise<Made> {
+  const { vif_id, tenant_id, device_id, mac } = said
+  const network_id = blocks[0]?.network_id ?? null
   const id = await insertInterface(db, { vif_id, tenant_id, device_id, network_id })
   let events: readonly NewEvent[] = []
   let refusal: NoMoreMacs | null = null
@@ -183,7 +183,7 @@ export async function takeFrom(
   { releasing, blocks = [] }: { releasing: readonly string[]; blocks?: readonly string[] },
 ): Promise<void> {
   const { tenant_id: project_id } = taker
-  await lockSpace(db, { project_id, more: 0, taking: [], releasing, blocks })
+  await lockSpace(db, { project_id, more: 0, taking: [], held: releasing, blocks })
   if (releasing.length === 0) return
   await releaseAddresses(db, releasing)
   await tell(db, { taker, became: 'nothing', events: [] }, { isChanged: true })

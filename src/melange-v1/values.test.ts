@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { formatAddress } from '../ip/address.ts'
 import { formatPrefix } from '../ip/prefix.ts'
 import { octetsOf, offsetsOf } from './exclusions.ts'
-import { askedFormat, askedVersion } from './negotiate.ts'
-import { integerOf, readNetwork, showAddress, showMask, Timestamp } from './values.ts'
+import { askedFormat, askedVersion, readPath } from './negotiate.ts'
+import { integerOf, readAddress, readNetwork, showAddress, showMask, Timestamp } from './values.ts'
 import { writeXml } from './xml-write.ts'
 
 test.each([
@@ -52,7 +53,8 @@ describe('ranges as offsets', () => {
     [[{ offset: 10, length: 2 }], [['10', '11']]],
     [[{ offset: -3, length: 50 }], [['-3', '-1']]],
     [[{ offset: -5, length: 2 }], [['-5', '-4']]],
-    [[{ offset: 0, length: 0 }], []],
+    [[{ offset: 0, length: 0 }], [['0', '0']]],
+    [[{ offset: 3, length: 0 }], []],
     [
       [
         { offset: 2, length: 2 },
@@ -112,3 +114,36 @@ test('values are written as the original writes them', () => {
   expect(showMask({ version: 4, length: 29, first: 0n })).toBe('255.255.255.248')
   expect(showMask({ version: 6, length: 48, first: 0n })).toBe('48')
 })
+
+test.each([
+  ['10.3', '10.0.0.3'],
+  ['10.256', '10.0.1.0'],
+  ['3', '0.0.0.3'],
+  ['10.1.65535', '10.1.255.255'],
+  ['10.1.65536', null],
+  ['256.1', null],
+  ['4294967296', null],
+  ['010.0.0.1', null],
+  ['0x0a000001', null],
+  ['FD00::0001', 'fd00::1'],
+  ['', null],
+])('%j is the address %j', (text, address) => {
+  const read = readAddress(text)
+  expect(read && formatAddress(read)).toBe(address)
+})
+
+test.each([
+  ['/v0.1//ipam///x?a=//', '/v0.1/ipam/x'],
+  ['/v0.1/ipam/x/', '/v0.1/ipam/x/'],
+  ['/v0.1/ipam/x//', '/v0.1/ipam/x//'],
+  ['/v0.1/%69pam/a%2Fb%2Ejson', '/v0.1/ipam/a/b.json'],
+  ['/v0.1/%ff', null],
+])('%j is the path %j', (url, path) => expect(readPath(url)).toBe(path))
+
+test.each([
+  ['application/xml, application/json', 'json'],
+  ['*/*, application/xml', 'xml'],
+  ['*/*;q=0.5, application/xml;q=0.4', 'json'],
+  ['application/xml;q=2, application/json', 'json'],
+  ['application/xml;q=0', 'json'],
+])('of %j is given %s', (accept, format) => expect(askedFormat('/x', accept)).toBe(format))

@@ -64,7 +64,7 @@ export function integerOf(value: unknown): number | null {
  */
 export function readNetwork(value: unknown): Prefix | null {
   if (typeof value !== 'string') return null
-  const [head = '', mask, ...more] = value.split('/')
+  const [head = '', mask, ...more] = value.trim().split('/')
   if (more.length > 0) return null
   const address = parseAddress(fillUp(head))
   if (!address) return null
@@ -89,6 +89,32 @@ function maskLength(mask: string, { version }: Address): number | null {
   const digits = address.value.toString(2).padStart(bits, '0')
   if (/^1*0*$/.test(digits)) return digits.lastIndexOf('1') + 1
   return /^0*1*$/.test(digits) ? digits.indexOf('1') : null
+}
+
+/**
+ * An address as the original's address library reads it: IPv4 may have fewer than four numbers, of
+ * which the last fills the rest (`10.3` is 10.0.0.3, `inet_aton`), but none of them octal or hexadecimal.
+ */
+export function readAddress(text: string): Address | null {
+  if (!/^(0|[1-9]\d{0,9})(\.(0|[1-9]\d{0,9})){0,2}$/.test(text)) return parseAddress(text)
+  const numbers = text.split('.').map(BigInt)
+  const last = numbers.pop() ?? 0n
+  const bits = BigInt(32 - 8 * numbers.length)
+  if (last >> bits > 0n || numbers.some(number => number > 255n)) return null
+  const head = numbers.reduce((value, number) => (value << 8n) | number, 0n)
+  return { version: 4, value: (head << bits) | last }
+}
+
+/** Texts that were given as numbers are shown as numbers in the answer to that request. */
+export function echoNumbers<Shown extends object>(
+  shown: Shown,
+  fields: Fields,
+  names: readonly (keyof Shown & string)[],
+): Shown {
+  const numbers = names.flatMap(name =>
+    typeof fields.get(name) === 'number' ? [[name, fields.get(name)]] : [],
+  )
+  return { ...shown, ...Object.fromEntries(numbers) }
 }
 
 /** The mask of a block as answers have it: dotted for IPv4, the length for IPv6, both as text. */

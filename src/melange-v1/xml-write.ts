@@ -75,4 +75,5 @@ function escapeText(text: string): string {
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
     .replaceAll('"', '&quot;')
+    .replaceAll('\r', '&#13;') // Readers make a bare one a line feed (XML 1.0 §2.11).
 }

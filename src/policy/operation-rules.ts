@@ -248,8 +248,12 @@ export const operationRules = {
   ),
   'allowed_addresses:list': decides(
     'rule:project_reader_or_service',
-    'List what interfaces may use beside their own addresses.',
-    ['GET /v2/allowed-addresses', 'GET /v2/interfaces/{interface_id}/allowed-addresses'],
+    'List what interfaces may use beside their own addresses, and might.',
+    [
+      'GET /v2/allowed-addresses',
+      'GET /v2/allowed-address-history',
+      'GET /v2/interfaces/{interface_id}/allowed-addresses',
+    ],
   ),
   'allowed_addresses:get': decides(
     'rule:project_reader_or_service',

@@ -90,3 +90,38 @@ test('an interface that there is not is allowed nothing', async () => {
   expectProblem(await ask(nobody, { address: '10.0.0.1' }), 'interface_not_found', { status: 404 })
   expectProblem(await api.get(pathOf(nobody)), 'interface_not_found', { status: 404 })
 })
+
+test('who was allowed an address, and when, is told without a gap and without two', async () => {
+  type Period = { interface_id: string; role: string; started_at: string; ended_at: string | null }
+  const history = async (query: string) =>
+    (
+      expectStatus(200, await api.get(`/v2/allowed-address-history?${query}`)) as unknown as {
+        periods: Period[]
+      }
+    ).periods
+  const vip = await allow(one, { address: '10.0.0.10' })
+  const path = `${pathOf(one)}/${vip.id}`
+  expectStatus(200, await api.patch(path, { role: 'shared' }))
+  expectStatus(200, await api.patch(path, { role: 'shared' }))
+  expectStatus(204, await api.delete(path))
+  await allow(two, { address: '10.0.0.0/28' })
+  const periods = await history('address=10.0.0.10')
+  expect(periods.map(({ interface_id, role }) => [interface_id, role])).toEqual([
+    [one.id, 'exclusive'],
+    [one.id, 'shared'],
+    [two.id, 'exclusive'],
+  ])
+  const [first, second, third] = periods
+  expect(second?.started_at).toBe(first?.ended_at)
+  expect(String(third?.started_at) >= String(second?.ended_at)).toBe(true)
+  expect(third?.ended_at).toBeNull()
+  expect(await history(`at=${second?.started_at}&address=10.0.0.10`)).toEqual([second])
+  expect(await history(`interface_id=${one.id}`)).toEqual([first, second])
+  expect(await history(`network_id=${networks[1]}`)).toEqual([])
+  expect(await history('project_id=red&limit=1')).toEqual([first])
+  const { body } = await api.get('/v2/allowed-address-history?limit=2')
+  expect((await api.get(String(body.links[0]?.href))).body).toMatchObject({ periods: [third] })
+  expectProblem(await api.get('/v2/allowed-address-history?at=never'), 'invalid_request', {
+    field: 'at',
+  })
+})

@@ -255,7 +255,7 @@ describe('the network data of a device', () => {
           ip_address: '10.0.0.2',
           netmask: '255.255.255.0',
           routes: [{ network: '0.0.0.0', netmask: '0.0.0.0', gateway: '10.0.0.1' }],
-          services: [dns],
+          dns_nameservers: ['10.0.0.2'],
         },
         {
           id: 'network1',
@@ -265,7 +265,6 @@ describe('the network data of a device', () => {
           ip_address: nic.addresses[1]?.address,
           netmask: 'ffff:ffff:ffff:ffff::',
           routes: [{ network: '::', netmask: '::', gateway: 'fe80::1' }],
-          services: [],
         },
       ],
       services: [dns],
@@ -281,7 +280,6 @@ describe('the network data of a device', () => {
           match: { macaddress: mac_address },
           'set-name': 'eth0',
           mtu: 1450,
-          'accept-ra': false,
           addresses: ['10.0.0.2/24', `${nic.addresses[1]?.address}/64`],
           routes: [
             { to: '0.0.0.0/0', via: '10.0.0.1' },

@@ -49,7 +49,7 @@ describe('an interface', () => {
     expect(addressesOf(made)).toEqual(['10.0.0.5', '10.0.0.1', '2001:db8::7', '2001:db8::1'])
     const answer = await api.get(pathOf(made))
     expect(answer.body).toEqual(made)
-    expect(answer.headers.etag).toBe('"1"')
+    expect(answer.headers.etag).toMatch(/^"1-[0-9a-f]{16}"$/)
     expect(await ownedBy(made.id)).toHaveLength(4)
     const macs = await api.get('/v2/macs?address=5254.0000.0000')
     expect(macs.body).toMatchObject({ macs: [{ interface_id: made.id, network_id: red }] })
@@ -65,6 +65,44 @@ describe('an interface', () => {
     expect((await api.get('/v2/interfaces?address=10.0.0.6')).body).toMatchObject({
       interfaces: [],
     })
+  })
+
+  test('has another entity tag when an address of it is released elsewhere', async () => {
+    const made = await createInterface(api, { families: [4], addresses: ['10.0.0.5'] })
+    const tagged = (tag: unknown, payload: object) =>
+      api.request('PATCH', pathOf(made), payload, { 'if-match': String(tag) })
+    const before = (await api.get(pathOf(made))).headers.etag
+    const [first] = made.addresses
+    expectStatus(200, await api.delete(`/v2/allocations/${first?.allocation_id}`))
+    const answer = await api.get(pathOf(made))
+    expect(answer.body).toMatchObject({ generation: 1, addresses: made.addresses.slice(1) })
+    expect(answer.headers.etag).not.toBe(before)
+    expectProblem(await tagged(before, { name: 'late' }), 'precondition_failed', { status: 412 })
+    expectProblem(await tagged('"1"', { name: 'late' }), 'precondition_failed')
+    expectStatus(200, await tagged(answer.headers.etag, { name: 'in time' }))
+    const stale = { 'if-match': String(answer.headers.etag) }
+    const path = `${pathOf(made)}/addresses`
+    const added = await api.request('POST', path, { families: [6] }, stale)
+    expectProblem(added, 'precondition_failed')
+    const [left] = made.addresses.slice(1)
+    const removed = await api.request('DELETE', `${path}/${left?.allocation_id}`, undefined, stale)
+    expectProblem(removed, 'precondition_failed')
+    const known = { 'if-none-match': String((await api.get(pathOf(made))).headers.etag) }
+    expect((await api.request('GET', pathOf(made), undefined, known)).status).toBe(304)
+  })
+
+  test('takes along what it may use beside its addresses, and tells so', async () => {
+    const made = await createInterface(api)
+    const path = `${pathOf(made)}/allowed-addresses`
+    const { id } = expectStatus(201, await api.post(path, { address: '10.0.0.9' }))
+    const cursor = await newestEvent()
+    expectStatus(204, await api.delete(pathOf(made)))
+    const { events } = (await api.get(`/v2/events?after=${cursor}`)).body
+    expect(events.map(({ type, object_id }) => [type, object_id])).toContainEqual([
+      'allowed_address.deleted',
+      id,
+    ])
+    expect(events.at(-1)?.type).toBe('interface.deleted')
   })
 
   test('has the id and the MAC that its creator chooses, or no MAC', async () => {

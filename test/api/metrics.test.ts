@@ -245,7 +245,10 @@ test('no label tells an id, a project, an address, or what else a client chose',
   expect(values('status').filter(status => !/^[1-5]\d\d$/.test(status))).toEqual([])
   expect(values('state')).toEqual(['busy', 'idle'])
   expect(values('version')).toEqual([process.version])
-  const kinds = ['allocate', 'incremental', 'major', 'minor', 'release', 'weakcb']
+  const kinds = ['allocate', 'incremental', 'major', 'minor', 'release', 'weakcb'].concat([
+    'release_mac',
+    'take_mac',
+  ])
   expect(values('kind').filter(kind => !kinds.includes(kind))).toEqual([])
   expect(samples.filter(({ name }) => !name.startsWith('melange_'))).toEqual([])
 })

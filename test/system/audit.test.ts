@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
 import { createFloatingWorld } from '../helpers/floating-world.ts'
+import { createInterfaceWorld } from '../helpers/interface-world.ts'
 import { startLoad } from '../helpers/race-load.ts'
 import { createWorld } from '../helpers/race-world.ts'
 import { createRuledWorld } from '../helpers/ruled-world.ts'
@@ -34,6 +35,13 @@ const damages: readonly Damage[] = [
     sql: `insert into dhcp_options (id, block_id, version, code, value)
           select gen_random_uuid(), id, 4, 26, '1500' from blocks limit 1`,
     named: ['I9 change without its event'],
+  },
+  {
+    what: 'an interface that follows no addresses is on no network',
+    sql: `alter table interfaces drop constraint interfaces_check;
+          insert into interfaces (id, project_id, attached_at)
+          values (gen_random_uuid(), 'p', now())`,
+    named: ['I13 interface away from its network', 'I9 change without its event'],
   },
   {
     what: 'a free range is deleted',
@@ -196,7 +204,7 @@ const damages: readonly Damage[] = [
             } limit 1)`,
     named: [place === 'last' ? 'I9 change without its event' : 'I9 events out of order'],
   })),
-  ...(['allocations', 'ipv6_64s', 'blocks', 'floating_ips'] as const).map(kind => ({
+  ...(['allocations', 'ipv6_64s', 'blocks', 'floating_ips', 'interfaces'] as const).map(kind => ({
     what: `more ${kind} are counted for a project`,
     sql: `update project_usage set ${kind} = ${kind} + 1
           where ctid = (select ctid from project_usage limit 1)`,
@@ -468,6 +476,144 @@ const damagesOfAssociations: readonly Damage[] = [
   },
 ]
 
+const mac = 'select * from macs where pool_id is not null order by id limit 1'
+const nic = 'select * from interfaces order by id limit 1'
+const allowed = `select * from allowed_addresses where role = 'secondary' limit 1`
+/** Damage to what MAC ranges give out. */
+const damagesOfMacs: readonly Damage[] = [
+  {
+    what: 'free MACs are lost',
+    sql: 'delete from mac_free_ranges where ctid = (select ctid from mac_free_ranges limit 1)',
+    named: ['I13 free MACs'],
+  },
+  {
+    what: 'a MAC that is held is free, too',
+    sql: `insert into mac_free_ranges (pool_id, first, last) select pool_id, mac, mac from (${mac}) m`,
+    named: ['I13 free MACs'],
+  },
+  {
+    what: 'free MACs are kept in two parts',
+    sql: `with cut as (
+            update mac_free_ranges set first = first + 1
+            where ctid = (select ctid from mac_free_ranges where first < last limit 1)
+            returning pool_id, first - 1 as mac, free_since)
+          insert into mac_free_ranges select pool_id, mac, mac, free_since from cut`,
+    named: ['I13 free MACs'],
+  },
+  {
+    what: 'free MACs have lost their age',
+    sql: 'update mac_free_ranges set free_since = null where free_since is not null',
+    named: ['I13 free MACs'],
+  },
+  {
+    what: 'a MAC is forbidden that is free',
+    sql: `update mac_ranges set forbidden = '{56:00:00:00:00:80/41}' where first = x'560000000000'::bigint`,
+    named: ['I13 free MACs'],
+  },
+  ...['held', 'waiting'].map(kind => ({
+    what: `more MACs are counted as ${kind}`,
+    sql: `update mac_pools set ${kind} = ${kind} + 1`,
+    named: ['I13 counts of MACs'],
+  })),
+  {
+    what: 'a MAC is of a range in which it does not lie',
+    sql: `update macs set mac = mac + (1::bigint << 40) where id = (select id from (${mac}) m)`,
+    named: ['I13 MAC outside its range', 'I13 free MACs'],
+  },
+  {
+    what: 'a MAC of a range is said to be of none',
+    sql: `update macs set pool_id = null, range_id = null where id = (select id from (${mac}) m)`,
+    named: ['I13 MAC outside its range', 'I13 counts of MACs', 'I13 free MACs'],
+  },
+  {
+    what: 'two had a MAC at one time',
+    sql: `insert into mac_history (id, mac, network_id, project_id, started_at, ended_at)
+          select gen_random_uuid(), mac, network_id, 'p', started_at - interval '1 second',
+            started_at + interval '1 second' from (${mac}) m`,
+    named: ['I13 MAC held by two at one time', 'I9 MAC without its event'],
+  },
+  {
+    what: 'a MAC is both held and released',
+    sql: `insert into mac_history (id, mac, network_id, project_id, started_at, ended_at)
+          select id, mac, network_id, project_id, started_at, clock_timestamp() from (${mac}) m`,
+    named: ['I13 MAC held by two at one time'],
+  },
+  {
+    what: 'the event of a MAC is deleted',
+    sql: `delete from events where object_id = (select id from (${mac}) m)`,
+    named: ['I9 MAC without its event'],
+  },
+  {
+    what: 'a MAC waits for somebody else than who had it',
+    sql: `update mac_waiting set owner_id = 'other'`,
+    named: ['I13 MAC waits for nobody'],
+  },
+  {
+    what: 'a MAC waits that somebody has',
+    sql: `insert into mac_waiting select id, pool_id, mac, project_id, owner_id, now() from (${mac}) m`,
+    named: ['I13 MAC waits for nobody', 'I13 counts of MACs'],
+  },
+]
+
+/** Damage to interfaces, and to what they may use beside their addresses. */
+const damagesOfInterfaces: readonly Damage[] = [
+  {
+    what: 'the MAC of an interface is on another network',
+    sql: `update macs set network_id = (select id from networks n where n.id <> network_id limit 1)
+          where interface_id = (select id from (${nic}) i)`,
+    named: ['I13 interface and its MAC'],
+  },
+  {
+    what: 'an interface is gone without a trace',
+    sql: `delete from interfaces where id = (select id from (${nic}) i)`,
+    named: [
+      'I13 interface and its MAC',
+      'I7 counts of projects',
+      'I9 gone without its event',
+      'I13 allowed address and its interface',
+    ],
+  },
+  {
+    what: 'an interface changes without an event',
+    sql: `update interfaces set generation = generation + 1, name = 'other'`,
+    named: ['I9 change without its event'],
+  },
+  {
+    what: 'an interface was at two devices at one time',
+    sql: `update interface_history set ended_at = ended_at + interval '1 day'
+          where interface_id = (select id from (${nic}) i)`,
+    named: ['I13 interface at two devices at one time'],
+  },
+  {
+    what: 'an address is allowed to others than who has it alone',
+    sql: `alter table allowed_addresses drop constraint allowed_address_taken;
+          insert into allowed_addresses (id, interface_id, network_id, project_id, address, role,
+            role_since)
+          select gen_random_uuid(), gen_random_uuid(), network_id, project_id, address, 'exclusive',
+            clock_timestamp() from (${allowed}) a`,
+    named: [
+      'I13 address allowed to others than who has it alone',
+      'I13 allowed address and its interface',
+      'I9 change without its event',
+    ],
+  },
+  {
+    what: 'two had an address alone at one time',
+    sql: `update allowed_address_history set ended_at = ended_at + interval '1 day'`,
+    named: ['I13 address was allowed to others than who had it alone'],
+  },
+  {
+    what: 'an allowed address is of another project than its interface',
+    sql: `update allowed_addresses set project_id = 'other'`,
+    named: ['I13 allowed address and its interface'],
+  },
+  ...(['allowed_addresses', 'block_routes', 'mac_ranges'] as const).map(table => ({
+    what: `a row of ${table} is gone without an event`,
+    sql: `delete from ${table} where ctid = (select ctid from ${table} order by created_at desc limit 1)`,
+    named: ['I9 gone without its event'],
+  })),
+]
+
 describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
   let original: string
   const MELANGE_CONFIG = settingsFile({ log_level: 'warn' })
@@ -483,6 +629,7 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     await server.stop()
     await createRuledWorld(original)
     await createFloatingWorld(original)
+    await createInterfaceWorld(original)
   })
   afterAll(async () => {
     await cleanUp()
@@ -507,33 +654,38 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     expect(late.map(({ what }) => what).sort()).toEqual(['hold', 'quarantine'])
   })
 
-  test.each([...damages, ...damagesOfRules, ...damagesOfAssociations])(
-    'names it when $what',
-    async ({ sql, named }) => {
-      const copy = await createDatabase(inject('postgresUrl'), original)
-      try {
-        await withPostgres(copy, async query => {
-          const count = async () => (await query(fingerprint)).map(row => JSON.stringify(row))
-          const before = await count()
-          // Triggers and foreign keys do not see what is done so.
-          await query(`set session_replication_role = replica; ${sql}`)
-          expect(await count()).not.toEqual(before)
-        })
-        const { code, differences } = await runAudit({ DATABASE_URL: copy, MELANGE_CONFIG })
-        expect(code).toBe(1)
-        const checks = new Set(differences.map(({ check }) => check))
-        expect([...checks]).toEqual(expect.arrayContaining([...named]))
-      } finally {
-        await dropDatabase(copy)
-      }
-    },
-  )
+  test.each([
+    ...damages,
+    ...damagesOfRules,
+    ...damagesOfAssociations,
+    ...damagesOfMacs,
+    ...damagesOfInterfaces,
+  ])('names it when $what', async ({ sql, named }) => {
+    const copy = await createDatabase(inject('postgresUrl'), original)
+    try {
+      await withPostgres(copy, async query => {
+        const count = async () => (await query(fingerprint)).map(row => JSON.stringify(row))
+        const before = await count()
+        // Triggers and foreign keys do not see what is done so.
+        await query(`set session_replication_role = replica; ${sql}`)
+        expect(await count()).not.toEqual(before)
+      })
+      const { code, differences } = await runAudit({ DATABASE_URL: copy, MELANGE_CONFIG })
+      expect(code).toBe(1)
+      const checks = new Set(differences.map(({ check }) => check))
+      expect([...checks]).toEqual(expect.arrayContaining([...named]))
+    } finally {
+      await dropDatabase(copy)
+    }
+  })
 })
 
 /** Tells whether the damage was done at all. */
 const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'allocation_history']
   .concat(['events', 'quarantine', 'kept_ranges', 'policies', 'project_usage'])
   .concat(['floating_ips', 'floating_ip_associations', 'nat_mappings'])
-  .concat(['block_routes', 'dhcp_options'])
+  .concat(['block_routes', 'dhcp_options', 'macs', 'mac_pools', 'mac_free_ranges', 'mac_waiting'])
+  .concat(['mac_history', 'interfaces', 'interface_history', 'allowed_addresses'])
+  .concat(['allowed_address_history', 'mac_ranges'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

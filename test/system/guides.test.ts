@@ -235,3 +235,38 @@ test('interfaces.md does what it says', async () => {
   expect(rest[0].allowed_addresses).toEqual([primary, secondary])
   expect(rest).toHaveLength(1)
 })
+
+test('host-configuration.md does what it says', async () => {
+  const answers = await runGuide('host-configuration.md')
+  const notModified = answers.splice(3, 1)
+  const [option, nic, device, openstack, cloudInit, ...more] = answers.map(one => JSON.parse(one))
+  const attached_to = { type: 'interface', id: nic.interface_id }
+  expect(option).toMatchObject({ attached_to, name: 'domain-search', value: ['web.example'] })
+  expect(nic).toMatchObject({
+    mac_address: '52:54:00:12:34:56',
+    mtu: { value: 1450, source: { type: 'network' }, derived_from: 'mtu' },
+    subnets: [
+      {
+        addresses: [{ address: '10.50.0.7' }],
+        gateway: { value: '10.50.0.1', derived_from: 'gateway_ip' },
+        search_domains: { value: ['web.example'], source: { type: 'interface' } },
+      },
+      { addresses: [{ address: '2001:db8:50::7' }], gateway: { value: 'fe80::1' } },
+    ],
+  })
+  expect(device).toEqual({ device_id: 'vm-1', interfaces: [nic] })
+  expect(notModified).toEqual(['304'])
+  expect(openstack).toMatchObject({
+    links: [{ type: 'phy', vif_id: nic.interface_id, mtu: 1450 }],
+    networks: [
+      { ip_address: '10.50.0.7', dns_nameservers: ['10.50.0.2'], dns_search: ['web.example'] },
+      { ip_address: '2001:db8:50::7', routes: [{ network: '::', gateway: 'fe80::1' }] },
+    ],
+    services: [{ type: 'dns', address: '10.50.0.2' }],
+  })
+  expect(cloudInit.ethernets.eth0).toMatchObject({
+    'set-name': 'eth0',
+    addresses: ['10.50.0.7/24', '2001:db8:50::7/64'],
+  })
+  expect(more).toEqual([])
+})

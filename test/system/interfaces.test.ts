@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Interface } from '../../src/resources/interfaces/schema.ts'
 import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
 import type { Answer, Problem } from '../helpers/http-client.ts'
+import { findInterfaceContradictions } from '../helpers/interface-checks.ts'
 import { Random } from '../helpers/random.ts'
 import { cleanUp, runAudit, ServerProcess, settingsFile } from '../helpers/server-process.ts'
 
@@ -18,9 +19,26 @@ const refusals = [
   'mac_forbidden',
   'mac_waits',
   'address_taken',
+  'address_quarantined',
   'quota_exceeded',
   'interface_not_found',
   'mac_in_use',
+  'allocation_not_found',
+  'allowed_address_taken',
+  'allowed_address_exists',
+  'allowed_address_not_found',
+  'primary_taken',
+  'precondition_failed',
+  'network_not_found',
+  'network_in_use',
+  'network_has_subnets',
+  'no_subnet',
+  'block_not_found',
+  'block_in_use',
+  'address_outside_block',
+  'mac_range_not_found',
+  'mac_range_in_use',
+  'mac_range_overlaps',
 ]
 
 describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of many', () => {
@@ -41,10 +59,15 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
     if (database) await dropDatabase(database)
   })
 
-  const send = <T>(method: string, path: string, body?: object): Promise<Answer<T & Problem>> => {
+  const send = <T>(
+    method: string,
+    path: string,
+    body?: object,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<T & Problem>> => {
     const server = servers[requests++ % servers.length]
     if (!server) throw new Error('there is no server')
-    return server.request<T & Problem>(method, `/v2/${path}`, body)
+    return server.request<T & Problem>(method, `/v2/${path}`, body, headers)
   }
   async function create<T>(path: string, body: object): Promise<T> {
     const { status, body: made } = await send<T>('POST', path, body)
@@ -95,7 +118,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
     while (Date.now() < until) {
       const project_id = `p${random.below(3)}`
       const nic = random.pick(own)
-      const choice = random.below(10)
+      const choice = random.below(16)
       if (choice < 3 && own.length < 6) {
         const body = { project_id, device_id: `vm-${random.below(12)}`, ...spec() }
         const request = send<Interface>('POST', 'interfaces', toOneNetwork(body, networks))
@@ -120,10 +143,80 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
         const body = { project_id, network_id: random.pick(networks), owner_id: project_id }
         const mac = await ask('mac', send<{ id: string }>('POST', 'macs', body))
         if (mac) macs.push(mac.id)
-      } else if (macs.length > 0) {
+      } else if (choice === 9 && macs.length > 0) {
         await ask('release', send('DELETE', `macs/${random.take(macs)}`))
+      } else if (choice === 10 && nic) {
+        await releaseElsewhere(nic.id, random)
+      } else if (choice === 11 && nic) {
+        await allow(nic.id, random)
+      } else if (choice === 12 && nic) {
+        const seen = await send<Interface>('GET', `interfaces/${nic.id}`)
+        const headers = { 'if-match': String(seen.headers.etag ?? '"0"') }
+        const body = { name: `nic${random.below(9)}` }
+        await ask('rename', send('PATCH', `interfaces/${nic.id}`, body, headers))
+      } else if (choice === 13) {
+        // The same MAC, of no range, for whoever is first: it goes from one to the other.
+        const address = `02:00:00:00:00:0${random.below(3)}`
+        const network_id = random.pick(networks)
+        const mac = await ask(
+          'own',
+          send<{ id: string }>('POST', 'macs', { project_id, address, network_id }),
+        )
+        if (mac) await ask('release', send('DELETE', `macs/${mac.id}`))
+      } else if (choice === 14) {
+        await reshape(random)
       }
     }
+  }
+
+  /** Releases an address of an interface, and gives it a hold that lapses at once. */
+  async function releaseElsewhere(id: string, random: Random): Promise<void> {
+    const { body } = await send<Interface>('GET', `interfaces/${id}`)
+    const address = random.pick(body.addresses ?? [])
+    if (!address) return
+    const path = `allocations/${address.allocation_id}`
+    await ask('release elsewhere', send('DELETE', path))
+    const { project_id, network_id } = body
+    const hold = { project_id, network_id, owner_type: 'visitor', lifetime_seconds: 1 }
+    await ask('hold', send('POST', 'allocations', hold))
+  }
+
+  async function allow(id: string, random: Random): Promise<void> {
+    const path = `interfaces/${id}/allowed-addresses`
+    const role = random.pick(['exclusive', 'primary', 'secondary', 'shared'])
+    const body = { address: `10.9.0.${random.below(3)}`, role }
+    const made = await ask('allow', send<{ id: string }>('POST', path, body))
+    if (!made) return
+    const other = { role: random.pick(['primary', 'shared']) }
+    await ask('role', send('PATCH', `${path}/${made.id}`, other))
+    if (random.below(3) > 0) await ask('disallow', send('DELETE', `${path}/${made.id}`))
+  }
+
+  /** A network, a block and a range that come and go, while others may take from them. */
+  async function reshape(random: Random): Promise<void> {
+    const n = random.below(4)
+    const range = {
+      prefix: `5a:00:00:00:0${n}:00/44`,
+      uniqueness: random.pick(['range', 'network']),
+    }
+    const network = await ask(
+      'network',
+      send<{ id: string }>('POST', 'networks', { name: 'short' }),
+    )
+    const made = await ask('range', send<{ id: string }>('POST', 'mac-ranges', range))
+    if (!network) return
+    const place = { scope_id: 'public', cidr: `10.20.${n}.0/28`, network_id: network.id }
+    const block = await send<{ id: string }>('POST', 'blocks', place)
+    const nic = { project_id: 'p1', network_id: network.id, families: [4] }
+    const [made1] = await Promise.all([
+      ask('short', send<Interface>('POST', 'interfaces', nic)),
+      ask('delete range', send('DELETE', `mac-ranges/${made?.id ?? network.id}`)),
+      block.status === 201 ? ask('delete block', send('DELETE', `blocks/${block.body.id}`)) : null,
+      ask('delete network', send('DELETE', `networks/${network.id}`)),
+    ])
+    if (made1) await ask('delete', send('DELETE', `interfaces/${made1.id}`))
+    if (block.status === 201) await ask('delete block', send('DELETE', `blocks/${block.body.id}`))
+    await ask('delete network', send('DELETE', `networks/${network.id}`))
   }
 
   test(`${clients} clients get NICs with all that they ask, or nothing of it`, async () => {
@@ -134,13 +227,15 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
     )
     console.info(Object.fromEntries([...outcomes].toSorted()))
     expect(faults.slice(0, 10)).toEqual([])
-    for (const what of ['create', 'delete', 'add', 'move', 'replace', 'mac', 'release']) {
+    const all = ['create', 'delete', 'add', 'move', 'replace', 'mac', 'release', 'own', 'allow']
+    for (const what of [...all, 'release elsewhere', 'role', 'disallow', 'rename', 'range']) {
       expect(outcomes.get(`${what}: done`)).toBeGreaterThan(0)
     }
     await withPostgres(database, async query => {
-      for (const [what, text] of Object.entries(contradictions)) {
-        expect([what, await query(text)]).toEqual([what, []])
-      }
+      expect(await findInterfaceContradictions(query)).toEqual([])
+      const over = `select project_id from interfaces where project_id = 'p0'
+        group by project_id having count(*) > ${quota}`
+      expect(await query(over)).toEqual([])
     })
     expect(await runAudit(env)).toMatchObject({ code: 0, differences: [] })
   })
@@ -159,47 +254,3 @@ const toOneNetwork = <T extends { addresses?: string[] }>(
   spec: T,
   networks: readonly string[],
 ): T => (spec.addresses ? { ...spec, network_id: networks[0] } : spec)
-
-const states = `
-  select id, mac, range_id, network_id, started_at, null::timestamptz as ended_at from macs
-  union all
-  select id, mac, range_id, network_id, started_at, ended_at from mac_history`
-
-/** What must not be, by queries that find it. */
-const contradictions: Readonly<Record<string, string>> = {
-  'a MAC was held by two at one time': `
-    select a.id, b.id from (${states}) a join (${states}) b
-      on a.mac = b.mac and a.id < b.id
-        and (a.network_id is not distinct from b.network_id
-          or a.range_id in (select id from mac_ranges where uniqueness = 'range'))
-    where a.started_at < coalesce(b.ended_at, 'infinity')
-      and b.started_at < coalesce(a.ended_at, 'infinity') limit 5`,
-  'a MAC was given again too early': `
-    select h.id from mac_history h join (${states}) n
-      on n.mac = h.mac and n.id <> h.id and n.started_at >= h.ended_at
-        and n.started_at < h.reusable_at
-      left join macs m on m.id = n.id left join mac_history g on g.id = n.id
-    where coalesce(m.owner_id, g.owner_id) is distinct from h.owner_id limit 5`,
-  'a MAC is both free and held': `
-    select m.id from macs m join mac_free_ranges f
-      on f.pool_id = m.pool_id and m.mac between f.first and f.last limit 5`,
-  'a range has lost some': `
-    select p.id from mac_pools p join mac_ranges r on r.id = p.range_id
-    where r.last - r.first + 1 <> p.held + p.waiting
-      + (select coalesce(sum(f.last - f.first + 1), 0) from mac_free_ranges f where f.pool_id = p.id)
-      + (select coalesce(sum(upper(x) - lower(x)), 0) from unnest(r.forbidden_macs) x)`,
-  'a forbidden MAC was given': `
-    select s.id from (${states}) s join mac_ranges r on r.id = s.range_id
-    where r.forbidden_macs @> s.mac limit 5`,
-  'an interface has no MAC': `
-    select id from interfaces where id not in (select interface_id from macs
-      where interface_id is not null) limit 5`,
-  'an address is of no interface, or of another network': `
-    select a.id from allocations a join blocks b on b.id = a.block_id
-      left join interfaces i on i.id::text = a.owner_id and i.network_id = b.network_id
-        and i.project_id = a.project_id
-    where a.owner_type = 'interface' and i.id is null limit 5`,
-  'a project has more than its quota': `
-    select project_id from interfaces where project_id = 'p0'
-    group by project_id having count(*) > ${quota}`,
-}

@@ -115,6 +115,22 @@ export function allocateOnce(db: Database, request: NewAllocations): Promise<Tak
   return untilDone(async () => (await allocateEach(db, [request]))[0] ?? 'again')
 }
 
+/**
+ * Allocates for all requests in the transaction of the caller, which is to be rolled back if one
+ * is refused.
+ *
+ * @throws {IpamError} what `allocate` may end in
+ */
+export async function allocateAll(tx: Database, requests: readonly NewAllocations[]) {
+  let pending = requests
+  for (let n = 0; pending.length > 0; n++) {
+    if (n === attemptsMax) throw new IpamError('overloaded')
+    const outcomes = await allocateEach(tx, pending)
+    for (const outcome of outcomes) if (outcome instanceof IpamError) throw outcome
+    pending = pending.filter((_, index) => outcomes[index] === 'again')
+  }
+}
+
 const Row = Type.Object({
   request: Type.Integer(),
   id: Nullable(Id),

@@ -1,6 +1,5 @@
 import { type Static, Type } from 'typebox'
 import { type Database, rows } from '../../db/database.ts'
-import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { builtinGenerators } from '../../generators/builtin.ts'
 import { missingInputs } from '../../generators/generator.ts'
@@ -23,12 +22,33 @@ export async function prepare(
   wanted: NewAllocations,
   body: AllocationRequest,
 ): Promise<NewAllocations> {
-  if (wanted.contiguous) return { ...wanted, prefix_length: await spanLength(db, wanted) }
-  const isPlain = !wanted.address && (wanted.prefix_length ?? null) === null
-  if (isPlain && (body.mac_address !== undefined || body.interface_id !== undefined)) {
-    return { ...wanted, candidates: await generate(db, wanted, body) }
+  const [prepared] = await prepareAll(db, [{ wanted, body }])
+  return prepared ?? wanted
+}
+
+type Unprepared = { readonly wanted: NewAllocations; readonly body: AllocationRequest }
+
+/** The same for several requests, whose blocks are looked at together. */
+export async function prepareAll(
+  db: Database,
+  requests: readonly Unprepared[],
+): Promise<NewAllocations[]> {
+  const generators = await generatorsFor(db, requests.filter(mayBeGenerated))
+  const prepared: NewAllocations[] = []
+  for (const request of requests) {
+    const { wanted } = request
+    if (wanted.contiguous) {
+      prepared.push({ ...wanted, prefix_length: await spanLength(db, wanted) })
+    } else if (mayBeGenerated(request)) {
+      prepared.push({ ...wanted, candidates: generate(generators, request) })
+    } else prepared.push(wanted)
   }
-  return wanted
+  return prepared
+}
+
+function mayBeGenerated({ wanted, body }: Unprepared): boolean {
+  const isPlain = !wanted.contiguous && !wanted.address && (wanted.prefix_length ?? null) === null
+  return isPlain && (body.mac_address !== undefined || body.interface_id !== undefined)
 }
 
 const Version = Type.Object({ version: Type.Union([Type.Literal(4), Type.Literal(6)]) })
@@ -47,32 +67,45 @@ const Generated = Type.Object({
   ipv6_generator: oneOf(Object.keys(builtinGenerators) as (keyof typeof builtinGenerators)[]),
 })
 
-/** How many subnets of a network addresses are generated for. */
+/** For how many subnets addresses are generated, in the mean of all requests. */
 const subnetsMax = 16
 
+type Generators = {
+  readonly blocks: readonly Static<typeof Generated>[]
+  readonly rules: Awaited<ReturnType<typeof resolveForBlocks>>
+}
+
+/** The blocks that requests may get generated addresses of, best first, with their rules. */
+async function generatorsFor(db: Database, requests: readonly Unprepared[]): Promise<Generators> {
+  if (requests.length === 0) return { blocks: [], rules: new Map() }
+  const ids = requests.flatMap(({ wanted }) => wanted.block_id ?? [])
+  const networks = requests.flatMap(({ wanted }) => wanted.network_id ?? [])
+  const blocks = await rows(db, Generated)`
+    select id, cidr, network_id, ipv6_generator from blocks
+    where (id = any (${ids}::uuid[]) or network_id = any (${networks}::uuid[]))
+      and ipv6_generator is not null
+    order by priority, cidr limit ${subnetsMax * requests.length}`
+  const needSecrets = blocks.filter(block => block.ipv6_generator === 'stable_private')
+  if (needSecrets.length === 0) return { blocks, rules: new Map() }
+  const rules = await resolveForBlocks(
+    db,
+    needSecrets.map(({ id }) => id),
+  )
+  return { blocks, rules }
+}
+
 /** What the policies of the block, or of the subnets, make of MAC and interface, best first. */
-async function generate(
-  db: Database,
-  wanted: NewAllocations,
-  { mac_address, interface_id, project_id }: AllocationRequest,
-): Promise<string[]> {
+function generate({ blocks, rules }: Generators, { wanted, body }: Unprepared): string[] {
+  const { mac_address, interface_id, project_id } = body
   const mac = mac_address === undefined ? null : parseMac(mac_address)
   if (mac_address !== undefined && mac === null) {
     const detail = `mac_address: "${mac_address}" is not a MAC address such as 52:54:00:12:34:56`
     throw new IpamError('invalid_request', detail, { field: 'mac_address' })
   }
-  const place = wanted.block_id
-    ? sql`id = ${wanted.block_id}`
-    : sql`network_id = ${wanted.network_id}`
-  const blocks = await rows(db, Generated)`
-    select id, cidr, network_id, ipv6_generator from blocks
-    where ${place} and ipv6_generator is not null order by priority, cidr limit ${subnetsMax}`
-  const needSecrets = blocks.filter(block => block.ipv6_generator === 'stable_private')
-  const rules = await resolveForBlocks(
-    db,
-    needSecrets.map(({ id }) => id),
+  const own = blocks.filter(({ id, network_id }) =>
+    wanted.block_id ? id === wanted.block_id : network_id === wanted.network_id,
   )
-  const addresses = blocks.flatMap((block: Static<typeof Generated>) => {
+  const addresses = own.flatMap(block => {
     const generator = builtinGenerators[block.ipv6_generator]
     const secret = rules.get(block.id)?.ipv6_generator?.value.secret ?? null
     const { network_id } = block

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { type Database, retryTransaction, tryOut } from '../../db/database.ts'
 import { IpamError, toProblem } from '../../errors.ts'
-import { type Expected, readIfMatch } from '../../etags.ts'
+import { type Expected, generationsOf, readIfMatch } from '../../etags.ts'
 import { canonicalAddress, canonicalPrefix, isAddressOrCidr, readTime } from '../../fields.ts'
 import { keyOf, markRepeated, once } from '../../idempotency.ts'
 import {
@@ -352,7 +352,7 @@ async function releaseIf(
   expected: Expected,
 ): Promise<Allocation> {
   if (!expected) return releaseOne({ id, generation })
-  const candidates = expected
+  const candidates = generationsOf(expected)
     .filter(one => generation === undefined || one === generation)
     .toSorted((a, b) => a - b)
   for (const candidate of candidates.length > 0 ? candidates : [noGeneration]) {

@@ -64,7 +64,6 @@ export const DeviceConfiguration = closed(
   { $id: 'DeviceConfiguration' },
 )
 
-const services = Type.Array(closed({ type: Type.Literal('dns'), address: AddressText }))
 const LinkId = Type.String({ pattern: '^interface[0-9]+$' })
 
 /** OpenStack's network_data.json. */
@@ -90,11 +89,11 @@ export const NetworkData = closed(
         routes: Type.Array(
           closed({ network: AddressText, netmask: AddressText, gateway: AddressText }),
         ),
-        services,
+        dns_nameservers: Type.Optional(Addresses),
         dns_search: Type.Optional(Names),
       }),
     ),
-    services,
+    services: Type.Array(closed({ type: Type.Literal('dns'), address: AddressText })),
   },
   { $id: 'NetworkData' },
 )
@@ -109,15 +108,13 @@ export const CloudInitNetwork = closed(
         match: closed({ macaddress: MacText }),
         'set-name': Type.Optional(Type.String({ maxLength: 15 })),
         mtu: Type.Optional(Mtu),
-        'accept-ra': Type.Optional(Type.Literal(false)),
         addresses: Type.Optional(Type.Array(CidrText)),
         routes: Type.Optional(
           Type.Array(
             closed({
               to: CidrText,
-              via: Type.Optional(AddressText),
+              via: AddressText,
               'on-link': Type.Optional(Type.Literal(true)),
-              scope: Type.Optional(Type.Literal('link')),
               metric: Type.Optional(Type.Integer({ minimum: 0, maximum: 4_294_967_295 })),
             }),
           ),

@@ -2,12 +2,14 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
+import { readTime } from '../../fields.ts'
 import { once } from '../../idempotency.ts'
 import {
   changeProblems,
   closed,
   Id,
   isId,
+  isTime,
   PageQuery,
   pageOf,
   problems,
@@ -21,6 +23,7 @@ import {
   deleteAllowedAddress,
   getAllowedAddress,
   listAllowedAddresses,
+  listAllowedPeriods,
   updateAllowedAddress,
 } from './allowed-store.ts'
 import {
@@ -28,6 +31,8 @@ import {
   AllowedAddressPatch,
   AllowedAddressQuery,
   AllowedAddressRequest,
+  AllowedPeriod,
+  AllowedPeriodQuery,
 } from './schema.ts'
 import { getInterface } from './store.ts'
 
@@ -58,6 +63,31 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
       const { limit, marker, ...filter } = query
       const found = await listAllowedAddresses(db, filter, { limit, after: afterOf(marker) })
       return toPage({ key: 'allowed_addresses', url, limit, markerOf }, found)
+    },
+  )
+
+  app.get(
+    '/v2/allowed-address-history',
+    {
+      schema: {
+        operationId: 'listAllowedPeriods',
+        summary: 'Find who may use an address beside its own and who might, and when',
+        tags,
+        querystring: AllowedPeriodQuery,
+        response: {
+          200: pageOf('periods', ref(AllowedPeriod)),
+          ...problems('marker_invalid', 'cidr_has_host_bits'),
+        },
+      },
+    },
+    async ({ query, url }) => {
+      const { limit, marker, at, ...filter } = query
+      const after = marker === undefined ? null : readMarker(marker, 'time', [isTime, isId])
+      const when = at === undefined ? undefined : readTime(at, 'at')
+      const found = await listAllowedPeriods(db, { ...filter, at: when }, { limit, after })
+      const markerOf = (one: AllowedPeriod) =>
+        writeMarker('time', [one.started_at, one.allowed_address_id])
+      return toPage({ key: 'periods', url, limit, markerOf }, found)
     },
   )
 

@@ -1,19 +1,20 @@
 import { type Database, retryTransaction } from '../../db/database.ts'
-import { sql } from '../../db/sql.ts'
-import { appendEvents, type NewEvent } from '../events/store.ts'
+import { appendEvents } from '../events/store.ts'
 import {
+  type Giving,
   giveAddresses,
   heldBy,
-  insertInterface,
+  insertInterfaces,
   lockManyMacs,
   lockSpace,
+  macEventsOf,
   releaseAddresses,
   removeInterfaces,
   type WantedAddresses,
 } from './parts-store.ts'
-import { isKept, type KeptInterface, readInterface, replace } from './rules.ts'
+import { isKept, type KeptInterface, type Replacement, readInterface, replace } from './rules.ts'
 import type { DeviceInterfacesRequest, Interface } from './schema.ts'
-import { changeInterface, getInterface, interfaceEvent, lockInterfacesOfDevice } from './store.ts'
+import { getInterfaces, interfaceEvent, lockDevice, writeInterface } from './store.ts'
 
 /**
  * Gives a device just these interfaces. What is there and wanted stays as it is; the rest is
@@ -27,59 +28,64 @@ export function setInterfacesOfDevice(
   { project_id, interfaces }: DeviceInterfacesRequest,
 ): Promise<Interface[]> {
   const asked = interfaces.map(readInterface)
+  const device = { device_id, project_id }
   return retryTransaction(db, async tx => {
-    await lockDevice(tx, { project_id, device_id })
-    const present = await lockInterfacesOfDevice(tx, { device_id, project_id })
-    const { wanted, remove } = replace(present, asked)
-    const kept = wanted.filter(isKept)
-    const taking: WantedAddresses[] = wanted.map(one =>
-      isKept(one) ? { network_id: one.wanted.network_id, ...one.take } : one,
-    )
-    const releasing = [...(await heldBy(tx, remove)), ...kept.flatMap(({ release }) => release)]
-    const more = wanted.length - present.length
-    await lockSpace(tx, { project_id, more, taking, releasing })
-
-    if (remove.length + wanted.length - kept.length > 1) {
-      await lockManyMacs(tx)
-    }
-    const events: NewEvent[] = remove.length
-      ? await removeInterfaces(
-          tx,
-          remove.map(({ id }) => id),
-        )
-      : []
-    const ids: string[] = []
-    for (const one of wanted) {
-      if (isKept(one)) ids.push(one.before.id)
-      else {
-        const made = await insertInterface(tx, { project_id, device_id, wanted: one })
-        ids.push(made.id)
-        events.push(...made.events)
-      }
-    }
-    await releaseAddresses(tx, releasing)
-    events.push(...remove.map(one => interfaceEvent('interface.deleted', one)))
-
-    const answer: Interface[] = []
-    for (const [n, one] of wanted.entries()) {
-      const id = ids[n] ?? ''
-      const mac = undefined // As it is.
-      if (isKept(one)) {
-        const { network_id } = one.wanted
-        await giveAddresses(tx, { id, project_id, network_id, ...one.take, mac })
-        if (isChanged(one)) {
-          const updated = await changeInterface(tx, { ...one.before, ...settingsOf(one) })
-          events.push(interfaceEvent('interface.updated', updated))
-        }
-      } else {
-        await giveAddresses(tx, { ...one, id, project_id, mac })
-        events.push(interfaceEvent('interface.created', await getInterface(tx, id)))
-      }
-      answer.push(await getInterface(tx, id))
-    }
-    if (events.length > 0) await appendEvents(tx, events)
-    return answer
+    const present = await lockDevice(tx, device, { only_own: true })
+    const held = heldBy(present)
+    const { wanted: taking } = replace(present, asked)
+    const more = asked.length - present.length
+    const names = asked.flatMap(({ id }) => id ?? [])
+    await lockSpace(tx, { project_id, more, names, taking: taking.map(wantedOf), held })
+    // Addresses may have been released before their blocks were locked; none is from here on.
+    const ids = present.map(({ id }) => id)
+    const locked = held.length > 0 ? await getInterfaces(tx, ids) : present
+    return change(tx, { ...device, ...replace(locked, asked) })
   })
+}
+
+const wantedOf = (one: Replacement['wanted'][number]): WantedAddresses =>
+  isKept(one) ? { network_id: one.wanted.network_id, ...one.take } : one
+
+type Change = Replacement & { readonly project_id: string; readonly device_id: string }
+
+/** Does what a replacement says, under all its locks. */
+async function change(
+  tx: Database,
+  { project_id, device_id, wanted, remove }: Change,
+): Promise<Interface[]> {
+  const kept = wanted.filter(isKept)
+  const made = wanted.flatMap(one => (isKept(one) ? [] : [one]))
+  if (remove.length > 0 && remove.length + made.length > 1) {
+    await lockManyMacs(tx)
+  }
+  const events = await removeInterfaces(tx, remove)
+  const inserted = await insertInterfaces(tx, { project_id, device_id, wanted: made })
+  events.push(...macEventsOf(inserted))
+  await releaseAddresses(tx, [...heldBy(remove), ...kept.flatMap(({ release }) => release)])
+  events.push(...remove.map(one => interfaceEvent('interface.deleted', one)))
+
+  const created = inserted.values()
+  const placed = wanted.map((one): Giving => {
+    const common = { project_id, ...wantedOf(one) }
+    if (isKept(one)) return { ...common, id: one.before.id, mac: one.before.mac_address }
+    const { id = '', mac } = created.next().value ?? {}
+    return { ...common, id, mac: mac?.address ?? null }
+  })
+  await giveAddresses(tx, placed)
+  const changed = kept.filter(isChanged)
+  for (const one of changed) await writeInterface(tx, { ...one.before, ...settingsOf(one) })
+
+  const ids = placed.map(({ id }) => id)
+  const answer = await getInterfaces(tx, ids)
+  const unchanged = new Set(kept.filter(one => !isChanged(one)).map(one => one.before.id))
+  const updated = new Set(changed.map(one => one.before.id))
+  for (const one of answer) {
+    if (unchanged.has(one.id)) continue
+    const type = updated.has(one.id) ? 'interface.updated' : 'interface.created'
+    events.push(interfaceEvent(type, one))
+  }
+  if (events.length > 0) await appendEvents(tx, events)
+  return answer
 }
 
 const settingsOf = ({ wanted }: KeptInterface) => ({ name: wanted.name, tags: [...wanted.tags] })
@@ -90,13 +96,4 @@ function isChanged({ before, wanted, take, release }: KeptInterface): boolean {
     before.tags.join('\n') !== wanted.tags.join('\n') ||
     take.families.length + take.addresses.length + release.length > 0
   )
-}
-
-/** One replaces the interfaces of a device at a time. It is locked before all else. */
-export async function lockDevice(
-  tx: Database,
-  { project_id, device_id }: { readonly project_id: string; readonly device_id: string },
-): Promise<void> {
-  const name = `${project_id}/${device_id}`
-  await tx.query(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 2))`)
 }

@@ -4,8 +4,7 @@ import { sql } from '../../db/sql.ts'
 import { Id, Nullable } from '../../schema.ts'
 import type { NewEvent } from '../events/store.ts'
 import { getMac, macEvent } from '../macs/store.ts'
-import { endAllowedAddresses } from './allowed-store.ts'
-import { lockManyMacs, takeMacOf } from './parts-store.ts'
+import { endAllowedAddresses, lockManyMacs, takeMacsOf } from './parts-store.ts'
 
 const Moving = Type.Object({ mac_id: Nullable(Id), mac: Nullable(Type.String()) })
 
@@ -21,7 +20,7 @@ export async function moveInterface(
   { id, project_id }: { readonly id: string; readonly project_id: string },
   network_id: string | null,
 ): Promise<NewEvent[]> {
-  const events = await endAllowedAddresses(tx, { id, project_id })
+  const events = await endAllowedAddresses(tx, [{ id, project_id }])
   const [held] = await rows(tx, Moving)`
     select m.id as mac_id, m.mac::text as mac
     from interfaces i left join macs m on m.interface_id = i.id where i.id = ${id}`
@@ -32,7 +31,8 @@ export async function moveInterface(
     await lockManyMacs(tx) // That of the one network and that of the other may be of two pools.
     await tx.query(sql`delete from macs where id = ${mac_id}`)
     events.push(macEvent('mac.released', await getMac(tx, mac_id)))
-    events.push(await takeMacOf(tx, { id, project_id, network_id, mac: BigInt(mac) }))
+    const taken = await takeMacsOf(tx, [{ id, project_id, network_id, mac: BigInt(mac) }])
+    events.push(...taken.map(one => macEvent('mac.created', one)))
   }
   await tx.query(sql`set constraints macs_of_interface immediate`)
   return events

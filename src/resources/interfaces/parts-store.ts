@@ -4,17 +4,19 @@ import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { newId } from '../../ids.ts'
 import { parseMac } from '../../ip/mac.ts'
-import { Id, Nullable, ProjectId } from '../../schema.ts'
-import { allocateOnce } from '../allocations/allocator-store.ts'
-import { prepare } from '../allocations/prepare-store.ts'
+import { Id, Nullable } from '../../schema.ts'
+import { allocateAll } from '../allocations/allocator-store.ts'
+import { prepareAll } from '../allocations/prepare-store.ts'
 import { readWanted } from '../allocations/read-request.ts'
 import { type AllocationRequest, countMax } from '../allocations/schema.ts'
 import { releaseAll } from '../allocations/store.ts'
 import { deleteOptionsOf } from '../dhcp-options/store.ts'
 import type { NewEvent } from '../events/store.ts'
-import { takeMac } from '../macs/allocator-store.ts'
+import { takeMacs } from '../macs/allocator-store.ts'
+import type { Mac } from '../macs/schema.ts'
 import { getMac, macEvent } from '../macs/store.ts'
 import type { WantedInterface } from './rules.ts'
+import { AllowedAddress, type Interface } from './schema.ts'
 
 // The parts of which operations on interfaces are made. Each is one step of a transaction, in this
 // order, which is that of the locks: the space, interfaces and MACs, addresses, events.
@@ -28,44 +30,39 @@ type Space = {
   readonly other_projects?: readonly string[]
   /** How many interfaces there will be more. */
   readonly more: number
+  /** The ids and names that new ones are to have: one at a time takes each. */
+  readonly names?: readonly string[]
   readonly taking: readonly WantedAddresses[]
-  /** Ids of allocations. */
-  readonly releasing: readonly string[]
-  /** Networks and blocks beside those of `taking` and `releasing`. */
+  /** Ids of allocations that are released, or that have to stay. */
+  readonly held: readonly string[]
+  /** Networks and blocks beside those of `taking` and `held`. */
   readonly networks?: readonly string[]
   readonly blocks?: readonly string[]
 }
 
-const Named = Type.Object({ id: Id })
-const Blocks = Type.Object({ ids: Type.Array(Id) })
-const Refusal = Type.Object({ refusal: Nullable(Type.String()) })
+const Locked = Type.Object({ missing: Nullable(Id), refusal: Nullable(Type.String()) })
 
 /**
- * Locks the networks, the blocks and what the project uses, before anything of it is changed.
+ * Locks the names, the networks, the blocks and what the project uses, before anything of it is changed.
  *
  * @throws {IpamError} `network_not_found`, `quota_exceeded`
  */
 export async function lockSpace(tx: Database, space: Space): Promise<void> {
-  const { project_id, more, taking, releasing } = space
-  const named = [...taking.map(({ network_id }) => network_id), ...(space.networks ?? [])]
-  const networks = [...new Set(named)].toSorted()
-  const locked = await rows(tx, Named)`
-    select id from networks where id = any (${networks}::uuid[]) order by id for key share`
-  const missing = networks.find(id => !locked.some(one => one.id === id))
-  if (missing) throw new IpamError('network_not_found', `There is no network ${missing}.`)
-  const ids = new Set(space.blocks)
-  for (const { network_id, families, addresses } of taking) {
-    const [found] = await rows(tx, Blocks)`
-      select interface_blocks(${network_id}, ${families}::int[], ${addresses}::inet[]) as ids`
-    for (const id of found?.ids ?? []) ids.add(id)
+  const { project_id, other_projects = [], more, held } = space
+  const { names = [], networks = [], blocks = [] } = space
+  const projects = [...new Set([project_id, ...other_projects])]
+  const taking = space.taking.map(({ network_id, families, addresses }) => {
+    return { network_id, families, addresses }
+  })
+  const [locked] = await rows(tx, Locked)`
+    select missing, refusal
+    from lock_interface_space(${projects}, ${more}, ${names}, ${networks}::uuid[],
+      ${blocks}::uuid[], ${JSON.stringify(taking)}, ${held}::uuid[])`
+  if (locked?.missing) {
+    const detail = `There is no network ${locked.missing}.`
+    throw new IpamError('network_not_found', detail, { field: 'network_id' })
   }
-  const held = await rows(tx, Named)`
-    select distinct block_id as id from allocations where id = any (${releasing}::uuid[])`
-  for (const { id } of held) ids.add(id)
-  const projects = [...new Set([project_id, ...(space.other_projects ?? [])])]
-  const [row] = await rows(tx, Refusal)`
-    select lock_for_interfaces(${[...ids]}::uuid[], ${projects}, ${more}) as refusal`
-  if (row?.refusal) throw new IpamError('quota_exceeded', row.refusal)
+  if (locked?.refusal) throw new IpamError('quota_exceeded', locked.refusal)
 }
 
 /** For whoever takes or releases the MACs of several interfaces, before the first of them. */
@@ -73,38 +70,21 @@ export async function lockManyMacs(tx: Database): Promise<void> {
   await tx.query(sql`select lock_many_macs()`)
 }
 
-type NewInterface = {
+type NewInterfaces = {
   readonly project_id: string
   readonly device_id: string | null
-  readonly wanted: WantedInterface
+  readonly wanted: readonly WantedInterface[]
 }
 
-/**
- * Puts an interface with its MAC there; the events are for the caller to write.
- *
- * @throws {IpamError} `interface_exists`, and what taking a MAC may end in
- */
-export async function insertInterface(
-  tx: Database,
-  { project_id, device_id, wanted }: NewInterface,
-): Promise<{ id: string; events: NewEvent[] }> {
-  const { id = newId(), network_id, name, tags, mac, mac_range_id } = wanted
-  await putInterface(tx, { id, project_id, device_id, network_id, name, tags })
-  if (mac === null) return { id, events: [] }
-  const taken = await takeMacOf(tx, {
-    id,
-    network_id,
-    project_id,
-    mac: mac === undefined ? undefined : (parseMac(mac) ?? undefined),
-    range_id: mac_range_id,
-  })
-  return { id, events: [taken] }
-}
+/** An interface that was put there, with the MAC that it was given. */
+export type Inserted = { readonly id: string; readonly mac: Mac | null }
+
+const Ids = Type.Object({ ids: Type.Array(Id) })
+
+const toMac = (text: string): bigint | undefined => parseMac(text) ?? undefined
 
 export type NewRow = {
   readonly id: string
-  readonly project_id: string
-  readonly device_id: string | null
   readonly network_id: string | null
   readonly name: string
   readonly tags: readonly string[]
@@ -114,63 +94,123 @@ export type NewRow = {
   readonly v1_id?: string | null
 }
 
-/** Puts an interface there, without a MAC. @throws {IpamError} `interface_exists` */
-export async function putInterface(tx: Database, row: NewRow): Promise<void> {
-  const { id, project_id, device_id, network_id, name, tags } = row
-  const { follows_addresses = false, v1_id = null } = row
-  const inserted = await rows(tx, Named)`
-    insert into interfaces (id, device_id, project_id, network_id, follows_addresses, name, tags,
-      attached_at, v1_id)
-    values (${id}, ${device_id}, ${project_id}, ${network_id}, ${follows_addresses}, ${name},
-      ${tags}, wall_time(), ${v1_id})
-    on conflict (id) do nothing returning id`
-  if (inserted.length === 0) {
-    const detail = `There is an interface ${id} already.`
-    throw new IpamError('interface_exists', detail, { field: 'id' })
-  }
+/** Puts interfaces there, without MACs. @throws {IpamError} `interface_exists` */
+export async function putInterfaces(
+  tx: Database,
+  { project_id, device_id }: Pick<NewInterfaces, 'project_id' | 'device_id'>,
+  made: readonly NewRow[],
+): Promise<void> {
+  const [inserted] = await rows(tx, Ids)`
+    select insert_interfaces(${project_id}, ${device_id}, ${JSON.stringify(made)}) as ids`
+  const left = new Set(inserted?.ids)
+  const taken = made.find(({ id }) => !left.delete(id)) // By others, or by one before it.
+  if (!taken) return
+  const detail = `There is an interface ${taken.id} already.`
+  throw new IpamError('interface_exists', detail, { field: 'id' })
 }
 
-type MacOfInterface = Pick<NewRow, 'id' | 'project_id' | 'network_id'> & {
+/** The MAC that an interface is to have; any of a range if it is not said which. */
+export type MacOfInterface = {
+  readonly id: string
+  readonly project_id: string
+  readonly network_id: string | null
   readonly mac: bigint | undefined
   readonly range_id?: string | undefined
 }
 
 /**
- * Takes the MAC of an interface that is there; the event is for the caller to write.
+ * Takes the MACs of interfaces that are there; the events are for the caller to write.
  *
  * @throws {IpamError} what taking a MAC may end in
  */
-export async function takeMacOf(tx: Database, wanted: MacOfInterface): Promise<NewEvent> {
-  const { id, project_id, network_id, mac, range_id } = wanted
-  const taken = await takeMac(tx, {
-    mac,
-    range_id,
+export function takeMacsOf(tx: Database, wanted: readonly MacOfInterface[]): Promise<Mac[]> {
+  const requests = wanted.map(({ id, network_id, ...one }) => ({
+    ...one,
     network_id: network_id ?? undefined,
-    project_id,
     owner_type: 'interface',
     owner_id: id,
     interface_id: id,
-  })
-  return macEvent('mac.created', taken)
+  }))
+  return takeMacs(tx, requests, { address: 'mac_address', range_id: 'mac_range_id' })
 }
 
-const Leaving = Type.Object({ id: Id, project_id: ProjectId, mac_id: Nullable(Id) })
+/**
+ * Puts interfaces with their MACs there, in the order of asking; the events are for the caller to
+ * write.
+ *
+ * @throws {IpamError} `interface_exists`, and what taking a MAC may end in
+ */
+export async function insertInterfaces(
+  tx: Database,
+  { project_id, device_id, wanted }: NewInterfaces,
+): Promise<Inserted[]> {
+  if (wanted.length === 0) return []
+  const made = wanted.map(one => ({ ...one, id: one.id ?? newId() }))
+  const values = made.map(({ id, network_id, name, tags }) => ({ id, network_id, name, tags }))
+  await putInterfaces(tx, { project_id, device_id }, values)
+  const withMac = made.filter(({ mac }) => mac !== null)
+  const macs = await takeMacsOf(
+    tx,
+    withMac.map(({ id, network_id, mac, mac_range_id: range_id }) => {
+      return { id, project_id, network_id, range_id, mac: mac ? toMac(mac) : undefined }
+    }),
+  )
+  const macOf = new Map(macs.map(mac => [mac.interface_id, mac]))
+  return made.map(({ id }) => ({ id, mac: macOf.get(id) ?? null }))
+}
+
+/** The events of what interfaces were given at their beginning. */
+export const macEventsOf = (inserted: readonly Inserted[]): NewEvent[] =>
+  inserted.flatMap(({ mac }) => (mac ? [macEvent('mac.created', mac)] : []))
+
+export const allowedColumns = sql`
+  id, interface_id, network_id, address, role, generation, created_at, updated_at`
+
+type Leaving = Pick<Interface, 'id' | 'project_id'>
+const LeavingMac = Type.Object({ id: Id })
 
 /**
- * Deletes interfaces with their MACs, those of one pool together, and their DHCP options. They are
- * locked; the events of what goes with them are for the caller to write.
+ * Ends what interfaces may use beside their addresses; the events are for the caller to write.
  */
-export async function removeInterfaces(tx: Database, ids: readonly string[]): Promise<NewEvent[]> {
-  const found = await rows(tx, Leaving)`
-    select i.id, i.project_id, m.id as mac_id from interfaces i left join macs m on m.interface_id = i.id
-    where i.id = any (${ids}::uuid[]) order by m.pool_id, i.id`
-  const events: NewEvent[] = []
-  for (const { id, project_id } of found) {
+export async function endAllowedAddresses(
+  tx: Database,
+  holders: readonly Leaving[],
+): Promise<NewEvent[]> {
+  const ids = holders.map(({ id }) => id)
+  const projects = new Map(holders.map(({ id, project_id }) => [id, project_id]))
+  await tx.query(sql`
+    select lock_allowed_addresses(n.network_id) from (
+      select distinct network_id from allowed_addresses
+      where interface_id = any (${ids}::uuid[]) order by network_id) n`)
+  const gone = await rows(tx, AllowedAddress)`
+    delete from allowed_addresses where interface_id = any (${ids}::uuid[])
+    returning ${allowedColumns}`
+  return gone
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    .map(data => {
+      const project_id = projects.get(data.interface_id) ?? null
+      return { type: 'allowed_address.deleted', object_id: data.id, project_id, data }
+    })
+}
+
+/**
+ * Deletes interfaces with their MACs, their DHCP options and what they may use beside their
+ * addresses. They are locked; the events of what goes with them are for the caller to write.
+ */
+export async function removeInterfaces(
+  tx: Database,
+  leaving: readonly Leaving[],
+): Promise<NewEvent[]> {
+  if (leaving.length === 0) return []
+  const ids = leaving.map(({ id }) => id)
+  const events = await endAllowedAddresses(tx, leaving)
+  for (const { id, project_id } of leaving) {
     events.push(...(await deleteOptionsOf(tx, { type: 'interface', id, project_id })))
-    await tx.query(sql`delete from interfaces where id = ${id}`)
   }
-  const macs = found.flatMap(({ mac_id }) => mac_id ?? [])
-  for (const id of macs) events.push(macEvent('mac.released', await getMac(tx, id)))
+  const macs = await rows(tx, LeavingMac)`
+    select id from macs where interface_id = any (${ids}::uuid[])`
+  await tx.query(sql`delete from interfaces where id = any (${ids}::uuid[])`)
+  for (const { id } of macs) events.push(macEvent('mac.released', await getMac(tx, id)))
   return events
 }
 
@@ -179,20 +219,10 @@ export async function removeInterfaces(tx: Database, ids: readonly string[]): Pr
  *
  * @throws {IpamError} `too_many_allocations`
  */
-export async function heldBy(
-  tx: Database,
-  interfaces: readonly { readonly id: string; readonly project_id: string }[],
-): Promise<string[]> {
-  const held = await rows(tx, Named)`
-    select a.id from allocations a
-      join unnest(${interfaces.map(({ id }) => id)}::text[],
-        ${interfaces.map(({ project_id }) => project_id)}::text[]) i (id, project_id)
-        on a.owner_id = i.id and a.project_id = i.project_id
-    where a.owner_type = 'interface' order by a.id limit ${countMax + 1}`
-  if (held.length > countMax) {
-    throw new IpamError('too_many_allocations', `There are more than ${countMax} addresses.`)
-  }
-  return held.map(({ id }) => id)
+export function heldBy(interfaces: readonly Pick<Interface, 'addresses'>[]): string[] {
+  const held = interfaces.flatMap(({ addresses }) => addresses.map(one => one.allocation_id))
+  if (held.length <= countMax) return held
+  throw new IpamError('too_many_allocations', `There are more than ${countMax} addresses.`)
 }
 
 /** Releases allocations, which locks the events. */
@@ -205,37 +235,32 @@ export async function releaseAddresses(tx: Database, ids: readonly string[]): Pr
   }
 }
 
-type Giving = WantedAddresses & {
+/** What an interface with this MAC shall get. */
+export type Giving = WantedAddresses & {
   readonly id: string
   readonly project_id: string
-  readonly mac: string | null | undefined
+  readonly mac: string | null
 }
 
-/** Gives an interface addresses, those that are named first. It locks the events. */
-export async function giveAddresses(tx: Database, giving: Giving): Promise<void> {
-  const { id, project_id, network_id, families, addresses } = giving
-  const mac_address = giving.mac === undefined ? await macOf(tx, id) : giving.mac
+/** Gives interfaces addresses, those that are named first. It locks the events. */
+export async function giveAddresses(tx: Database, givings: readonly Giving[]): Promise<void> {
+  const requests = givings.flatMap(requestsOf)
+  const wanted = requests.map(body => ({ wanted: readWanted(body), body }))
+  await allocateAll(tx, await prepareAll(tx, wanted))
+}
+
+function requestsOf({ id, project_id, network_id, families, addresses, mac }: Giving) {
   const common = {
     network_id,
     project_id,
     owner_type: 'interface',
     owner_id: id,
     interface_id: id,
-    ...(mac_address !== null && { mac_address }),
+    ...(mac !== null && { mac_address: mac }),
   }
   const requests: AllocationRequest[] = [
     ...addresses.map(address => ({ ...common, address })),
     ...(families.length > 0 ? [{ ...common, families: [...families] }] : []),
   ]
-  for (const request of requests) {
-    await allocateOnce(tx, await prepare(tx, readWanted(request), request))
-  }
-}
-
-const OwnMac = Type.Object({ address: Type.String() })
-
-async function macOf(tx: Database, interface_id: string): Promise<string | null> {
-  const [mac] = await rows(tx, OwnMac)`
-    select mac_text(mac) as address from macs where interface_id = ${interface_id}`
-  return mac?.address ?? null
+  return requests
 }

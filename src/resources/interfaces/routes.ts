@@ -184,12 +184,18 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
         body: ref(InterfaceAddressRequest),
         response: {
           201: ref(Interface),
-          ...changeProblems('interface_not_found', 'interface_without_network', ...addressRefusals),
+          ...changeProblems(
+            'interface_not_found',
+            'interface_without_network',
+            'precondition_failed',
+            ...addressRefusals,
+          ),
         },
       },
     },
-    async ({ params: { interface_id }, body }, reply) => {
-      const changed = await once({ db, reply }, tx => addAddresses(tx, { id: interface_id }, body))
+    async ({ params: { interface_id }, body, headers }, reply) => {
+      const target = { id: interface_id, expected: readIfMatch(headers) }
+      const changed = await once({ db, reply }, tx => addAddresses(tx, target, body))
       return reply.code(201).send(changed)
     },
   )
@@ -204,11 +210,13 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
         params: addressParams,
         response: {
           200: ref(Interface),
-          ...changeProblems('interface_not_found', 'allocation_not_found'),
+          ...changeProblems('interface_not_found', 'allocation_not_found', 'precondition_failed'),
         },
       },
     },
-    ({ params: { interface_id, allocation_id } }, reply) =>
-      once({ db, reply }, tx => removeAddress(tx, { id: interface_id }, allocation_id)),
+    ({ params: { interface_id, allocation_id }, headers }, reply) => {
+      const target = { id: interface_id, expected: readIfMatch(headers) }
+      return once({ db, reply }, tx => removeAddress(tx, target, allocation_id))
+    },
   )
 }

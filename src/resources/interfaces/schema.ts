@@ -205,3 +205,33 @@ export const AllowedAddressQuery = closed({
   ...PageQuery,
 })
 export type AllowedAddressQuery = Static<typeof AllowedAddressQuery>
+
+/** Who had an address beside its own, in which role, and from when to when. */
+export const AllowedPeriod = closed(
+  {
+    allowed_address_id: Id,
+    interface_id: Id,
+    network_id: Id,
+    project_id: ProjectId,
+    address: AllowedText,
+    role: Role,
+    started_at: Time,
+    ended_at: Nullable(Time),
+  },
+  { $id: 'AllowedPeriod' },
+)
+export type AllowedPeriod = Static<typeof AllowedPeriod>
+
+export const AllowedPeriodQuery = closed({
+  interface_id: Type.Optional(Id),
+  network_id: Type.Optional(Id),
+  project_id: Type.Optional(ProjectId),
+  address: Type.Optional(
+    Type.Unsafe<string>({ ...AllowedText, description: 'Shares an address with this.' }),
+  ),
+  at: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 40, description: 'Allowed at this time (RFC 3339).' }),
+  ),
+  ...PageQuery,
+})
+export type AllowedPeriodQuery = Static<typeof AllowedPeriodQuery>

@@ -10,9 +10,10 @@ import { readMac } from '../macs/read-mac.ts'
 import {
   giveAddresses,
   heldBy,
-  insertInterface,
+  insertInterfaces,
   lockManyMacs,
   lockSpace,
+  macEventsOf,
   releaseAddresses,
   removeInterfaces,
 } from './parts-store.ts'
@@ -52,6 +53,18 @@ export async function getInterface(db: Database, id: string): Promise<Interface>
   return found
 }
 
+/** Interfaces that are there, in the order of asking. */
+export async function getInterfaces(db: Database, ids: readonly string[]): Promise<Interface[]> {
+  const found = await rows(db, Interface)`
+    select ${shown} from ${source} where i.id = any (${ids}::uuid[])`
+  const byId = new Map(found.map(one => [one.id, one]))
+  return ids.map(id => {
+    const one = byId.get(id)
+    if (!one) throw notFound(id)
+    return one
+  })
+}
+
 /** The interfaces of a device, all of them or those of a project, in the order of their ids. */
 export function interfacesOfDevice(
   db: Database,
@@ -89,8 +102,11 @@ export function listInterfaces(
     conditions.push(sql`m.mac = ${mac}`)
   }
   if (address !== undefined) {
-    conditions.push(sql`i.id::text in (
-      select a.owner_id from allocations a
+    // An owner id that others made up may be no UUID.
+    conditions.push(sql`(i.id, i.project_id) in (
+      select case when a.owner_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        then a.owner_id::uuid end, a.project_id
+      from allocations a
       where a.scope_id = any (array(select s.id from address_scopes s))
         and a.address = ${canonicalAddress(address, 'address')}::inet
         and a.owner_type = 'interface')`)
@@ -111,20 +127,26 @@ export function listInterfacePeriods(
   const conditions = [
     ...(interface_id ? [sql`interface_id = ${interface_id}`] : []),
     ...(device_id ? [sql`device_id = ${device_id}`] : []),
-    ...(at ? [sql`started_at <= ${at} and coalesce(ended_at, 'infinity') > ${at}`] : []),
+    ...(at ? [sql`started_at <= ${at}`] : []),
     ...(after ? [sql`(started_at, interface_id) > (${after[0]}, ${after[1]})`] : []),
   ]
+  const behind = sql`order by started_at, interface_id limit ${limit + 1}`
+  const current = sql`
+    select i.id as interface_id, i.device_id, i.project_id, i.network_id, i.name,
+      mac_text(m.mac) as mac_address, i.attached_at as started_at, null::timestamptz as ended_at
+    from ${source}`
+  const ended = sql`
+    select interface_id, device_id, project_id, network_id, name, mac_text(mac), started_at,
+      ended_at
+    from interface_history
+    where ${at ? sql`ended_at > ${at}` : sql`true`}`
   return rows(db, InterfacePeriod)`
     select * from (
-      select i.id as interface_id, i.device_id, i.project_id, i.network_id, i.name,
-        mac_text(m.mac) as mac_address, i.attached_at as started_at, null::timestamptz as ended_at
-      from ${source}
+      (select * from (${current}) periods where ${allOf(conditions)} ${behind})
       union all
-      select interface_id, device_id, project_id, network_id, name, mac_text(mac), started_at,
-        ended_at
-      from interface_history
-    ) periods
-    where ${allOf(conditions)} order by started_at, interface_id limit ${limit + 1}`
+      (select * from (${ended}) periods (interface_id, device_id, project_id, network_id, name,
+        mac_address, started_at, ended_at) where ${allOf(conditions)} ${behind})
+    ) found ${behind}`
 }
 
 /**
@@ -137,12 +159,20 @@ export function createInterface(db: Database, request: InterfaceRequest): Promis
   const { project_id, device_id = null, ...spec } = request
   const wanted = readInterface(spec)
   return retryTransaction(db, async tx => {
-    await lockSpace(tx, { project_id, more: 1, taking: [wanted], releasing: [] })
-    const { id, events } = await insertInterface(tx, { project_id, device_id, wanted })
-    await giveAddresses(tx, { ...wanted, id, project_id })
-    const created = await getInterface(tx, id)
-    await appendEvents(tx, [...events, interfaceEvent('interface.created', created)])
-    return created
+    const names = wanted.id === undefined ? [] : [wanted.id]
+    await lockSpace(tx, { project_id, more: 1, names, taking: [wanted], held: [] })
+    const inserted = await insertInterfaces(tx, { project_id, device_id, wanted: [wanted] })
+    await giveAddresses(
+      tx,
+      inserted.map(({ id, mac }) => ({ ...wanted, id, project_id, mac: mac?.address ?? null })),
+    )
+    const created = await getInterfaces(
+      tx,
+      inserted.map(({ id }) => id),
+    )
+    const events = created.map(one => interfaceEvent('interface.created', one))
+    await appendEvents(tx, [...macEventsOf(inserted), ...events])
+    return created[0] as Interface
   })
 }
 
@@ -160,16 +190,23 @@ export function updateInterface(
   })
 }
 
+type Changeable = Pick<Interface, 'id' | 'device_id' | 'name' | 'tags'>
+
 /** Writes what can change of an interface, and makes it a generation older. */
-export async function changeInterface(
+export async function writeInterface(
   tx: Database,
-  { id, device_id, name, tags }: Pick<Interface, 'id' | 'device_id' | 'name' | 'tags'>,
-): Promise<Interface> {
+  { id, device_id, name, tags }: Changeable,
+): Promise<void> {
   await tx.query(sql`
     update interfaces set device_id = ${device_id}, name = ${name}, tags = ${tags},
       generation = generation + 1, updated_at = clock_timestamp()
     where id = ${id}`)
-  return getInterface(tx, id)
+}
+
+/** The same; answers it as it is then. */
+export async function changeInterface(tx: Database, wanted: Changeable): Promise<Interface> {
+  await writeInterface(tx, wanted)
+  return getInterface(tx, wanted.id)
 }
 
 /**
@@ -185,12 +222,11 @@ export function deleteInterface(db: Database, target: Target): Promise<void> {
 export async function deleteInterfaces(tx: Database, gone: readonly Interface[]): Promise<void> {
   const [project_id, ...other_projects] = gone.map(one => one.project_id)
   if (project_id === undefined) return
-  const releasing = await heldBy(tx, gone)
-  await lockSpace(tx, { project_id, other_projects, more: 0, taking: [], releasing })
+  const held = heldBy(gone)
+  await lockSpace(tx, { project_id, other_projects, more: 0, taking: [], held })
   if (gone.length > 1) await lockManyMacs(tx)
-  const ids = gone.map(({ id }) => id)
-  const events = await removeInterfaces(tx, ids)
-  await releaseAddresses(tx, releasing)
+  const events = await removeInterfaces(tx, gone)
+  await releaseAddresses(tx, held)
   await appendEvents(tx, [...events, ...gone.map(one => interfaceEvent('interface.deleted', one))])
 }
 
@@ -213,8 +249,9 @@ export function addAddresses(
     if (network_id === null) throw withoutNetwork(id)
     const { families, addresses } = readInterface({ network_id, ...request })
     const taking = [{ network_id, families, addresses }]
-    await lockSpace(tx, { project_id, more: 0, taking, releasing: [] })
-    await giveAddresses(tx, { id, project_id, network_id, families, addresses, mac: mac_address })
+    await lockSpace(tx, { project_id, more: 0, taking, held: [] })
+    const giving = { id, project_id, network_id, families, addresses, mac: mac_address }
+    await giveAddresses(tx, [giving])
     const updated = await changeInterface(tx, { id, device_id, name, tags })
     await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
     return updated
@@ -237,9 +274,9 @@ export function removeAddress(
       const detail = `Interface ${before.id} has no address by allocation ${allocation_id}.`
       throw new IpamError('allocation_not_found', detail)
     }
-    const releasing = [allocation_id]
-    await lockSpace(tx, { project_id: before.project_id, more: 0, taking: [], releasing })
-    await releaseAddresses(tx, releasing)
+    const held = [allocation_id]
+    await lockSpace(tx, { project_id: before.project_id, more: 0, taking: [], held })
+    await releaseAddresses(tx, held)
     const updated = await changeInterface(tx, before)
     await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
     return updated
@@ -256,17 +293,29 @@ export async function lockInterface(tx: Database, { id, expected }: Target): Pro
   return found
 }
 
-/** The same for all interfaces of a device, or those of a project. */
+const Locked = Type.Object({ ids: Type.Array(Id) })
+
+/** Locks all interfaces of a device, before their networks, their blocks and all else. */
 export async function lockInterfacesOfDevice(
   tx: Database,
-  place: { readonly device_id: string; readonly project_id?: string | undefined },
+  device_id: string,
 ): Promise<Interface[]> {
-  const { device_id, project_id } = place
-  const ofProject = project_id === undefined ? sql`true` : sql`project_id = ${project_id}`
-  await tx.query(sql`
-    select id from interfaces where device_id = ${device_id} and ${ofProject}
-    order by id for no key update`)
-  return interfacesOfDevice(tx, place)
+  const [locked] = await rows(tx, Locked)`select lock_interfaces_of(${device_id}) as ids`
+  return getInterfaces(tx, locked?.ids ?? [])
+}
+
+/**
+ * Locks the interfaces of a device, of a project or of all, for whoever replaces them for that
+ * project: one at a time does.
+ */
+export async function lockDevice(
+  tx: Database,
+  device: { readonly device_id: string; readonly project_id: string },
+  { only_own }: { readonly only_own: boolean },
+): Promise<Interface[]> {
+  const [locked] = await rows(tx, Locked)`
+    select lock_device(${device.project_id}, ${device.device_id}, ${only_own}) as ids`
+  return getInterfaces(tx, locked?.ids ?? [])
 }
 
 export const interfaceEvent = (type: EventType, data: Interface): NewEvent => {

@@ -102,18 +102,25 @@ async function allocateMacs(
   })
 }
 
+/** What the request calls that which a refusal is about. */
+export type MacFields = Readonly<Partial<Record<'address' | 'range_id', string>>>
+
 /**
  * Takes MACs in the transaction of the caller, who writes the events: all or none. It locks
  * networks and pools, and no event.
  *
- * @throws {IpamError} what `take` may end in, naming the field of a MAC request
+ * @throws {IpamError} what `take` may end in
  */
-export async function takeMacs(tx: Database, batch: readonly WantedMac[]): Promise<Mac[]> {
+export async function takeMacs(
+  tx: Database,
+  batch: readonly WantedMac[],
+  fields: MacFields = {},
+): Promise<Mac[]> {
   if (batch.length === 0) return []
   const found = await rows(tx, Row)`
     select request, mac, refusal from take_macs(${batchOf(batch)}::jsonb) order by request`
   return inOrder(batch, found, ({ mac, refusal }, wanted) => {
-    if (!mac) throw refusalOf(refusal, wanted)
+    if (!mac) throw refusalOf(refusal, wanted, fields)
     return mac
   })
 }
@@ -174,7 +181,7 @@ function inOrder<Request, Found extends { readonly request: number }, Outcome>(
 
 type Failure = { readonly field: string; readonly detail?: string }
 
-function refusalOf(code: string | null, wanted: WantedMac): IpamError {
+function refusalOf(code: string | null, wanted: WantedMac, fields: MacFields = {}): IpamError {
   const { mac, range_id, network_id, project_id } = wanted
   const address = mac === undefined ? '' : formatMac(mac)
   const failures: Partial<Record<ErrorCode, Failure>> = {
@@ -199,5 +206,6 @@ function refusalOf(code: string | null, wanted: WantedMac): IpamError {
     },
   }
   const { field, detail } = failures[code as ErrorCode] ?? {}
-  return new IpamError(code as ErrorCode, detail, field ? { field } : {})
+  const name = field && (fields[field as keyof MacFields] ?? field)
+  return new IpamError(code as ErrorCode, detail, name ? { field: name } : {})
 }
