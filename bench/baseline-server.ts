@@ -9,6 +9,7 @@ import { built } from './built.ts'
 const { buildApp } = await built.app()
 const { loadConfig, splitListen } = await built.config()
 const { openDatabase } = await built.open()
+const { loadPolicy } = await built.policy()
 
 const [kind, connections] = process.argv.slice(2)
 const config = loadConfig()
@@ -18,7 +19,9 @@ const logger = pino({ level: config.log_level, name: 'melange' }, destination)
 const onError = (err: Error) => logger.error({ err }, 'database connection lost')
 const db = await openDatabase({ ...config, database, onError })
 const customAllocator = kind === 'naive' ? await naiveAllocator(db) : noopAllocator()
-const app = await buildApp({ ...config, db, version: 'bench', logger, customAllocator })
+const policy = loadPolicy(undefined)
+const rules = () => policy
+const app = await buildApp({ ...config, db, version: 'bench', logger, rules, customAllocator })
 await app.listen(splitListen(config.listen))
 const { port } = app.server.address() as AddressInfo
 process.stderr.write(`${kind} listens on http://127.0.0.1:${port}\n`)

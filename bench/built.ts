@@ -10,4 +10,5 @@ export const built = {
   database: () => load<typeof import('../src/db/database.ts')>('db/database.js'),
   errors: () => load<typeof import('../src/errors.ts')>('errors.js'),
   open: () => load<typeof import('../src/db/open.ts')>('db/open.js'),
+  policy: () => load<typeof import('../src/policy/file.ts')>('policy/file.js'),
 }

@@ -5,6 +5,7 @@ import { buildApp } from '../src/app.ts'
 import { Config, loadConfig } from '../src/config.ts'
 import type { OpenDatabase } from '../src/db/database.ts'
 import { errorCatalogue } from '../src/errors.ts'
+import { loadPolicy } from '../src/policy/file.ts'
 import { describeCaller, describeRules } from '../src/policy/sample.ts'
 
 const root = new URL('../', import.meta.url)
@@ -33,7 +34,9 @@ async function openApi(): Promise<string> {
     close: async () => undefined,
   }
   const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))
-  const app = await buildApp({ ...loadConfig(undefined, {}), db, version })
+  const policy = loadPolicy(undefined)
+  const rules = () => policy
+  const app = await buildApp({ ...loadConfig(undefined, {}), db, version, rules })
   const text = JSON.stringify(app.swagger(), null, 2)
   await app.close()
   return `${text}\n`

@@ -2,21 +2,24 @@ import { randomUUID } from 'node:crypto'
 import type { ValidatorFactory } from '@fastify/ajv-compiler'
 import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
-import { createAuthenticator } from './auth/authenticate.ts'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { type Authenticate, createAuthenticator } from './auth/authenticate.ts'
 import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
-import { answerInProblems, readJson, strictValidator } from './http.ts'
+import { answerInProblems, explainRefusals, readJson, strictValidator } from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
+import type { Environment } from './keystone/clouds-file.ts'
+import { connectKeystone, type Keystone, type KeystoneSettings } from './keystone/keystone.ts'
 import { melangeV1 } from './melange-v1/routes.ts'
 import type { Settings as MelangeV1Settings } from './melange-v1/settings.ts'
 import { versionList } from './melange-v1/version-routes.ts'
-import { createMetrics } from './metrics/metrics.ts'
+import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { metricsRoutes } from './metrics/routes.ts'
 import { createOidc } from './oidc/authority.ts'
 import type { OidcSettings } from './oidc-config.ts'
+import type { Rules } from './policy/rules.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
   AddressScope,
@@ -216,11 +219,18 @@ export type AppOptions = {
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
   readonly oidc: OidcSettings
+  readonly keystone: KeystoneSettings
+  /** What OpenStack's clients read of the environment. */
+  readonly openstack: Environment
+  /** The rules of who may do what, as they are now. */
+  readonly rules: () => Rules
   readonly api: { readonly body_bytes_max: number; readonly request_timeout_seconds: number }
   readonly melange_v1: MelangeV1Settings
   readonly logger?: FastifyBaseLogger
   /** Takes the place of the built-in allocator: the benchmark compares others with it. */
   readonly customAllocator?: Allocator
+  /** Takes the place of all authorities: the benchmark measures what they cost with it. */
+  readonly customAuthenticate?: Authenticate
 }
 
 /** The API over a database; it neither listens nor reads the environment. */
@@ -286,15 +296,19 @@ export async function buildApp(options: AppOptions) {
   const { observerOf, observeEventLag: observeLag } = metrics
   const limits = { ...options.allocator, lanes, observerOf }
   const allocator = options.customAllocator ?? createAllocator(db, limits)
-  const { admin_token, oidc } = options
+  const { admin_token, rules } = options
   const onError = (err: unknown) => app.log.error({ err }, 'not noted when tokens were used')
   const tokens = createOwnTokens({ db, admin_token, ...options.tokens, onError })
   app.addHook('onClose', () => tokens.close())
-  const authenticate = createAuthenticator([tokens, createOidc({ settings: oidc })])
+  const keystone = openKeystone(app, options, metrics)
+  const oidc = createOidc({ settings: options.oidc })
+  const authorities = keystone ? [tokens, oidc, keystone.authority] : [tokens, oidc]
+  const authenticate = options.customAuthenticate ?? createAuthenticator(authorities)
+  explainRefusals(app, keystone?.challenge ?? 'Bearer realm="melange"')
 
   await app.register(versionList)
   await app.register(statusRoutes, { db, version })
-  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate })
+  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate, rules })
   await app.register(async v2 => {
     v2.decorateRequest('caller', null)
     v2.addHook('onRequest', authenticate)
@@ -327,4 +341,23 @@ export async function buildApp(options: AppOptions) {
   })
   await app.ready()
   return app
+}
+
+/** Keystone, if it is to be an authority. @throws {ConfigError} */
+function openKeystone(
+  app: Pick<FastifyInstance, 'addHook' | 'log'>,
+  { keystone: settings, openstack }: AppOptions,
+  metrics: Metrics,
+): Keystone | null {
+  if (!settings.enabled) return null
+  const observer = metrics.keystoneObserver({
+    onAway: reason => app.log.error({ reason }, 'Keystone gives no answers'),
+    onBack: () => app.log.info('Keystone answers again'),
+  })
+  const keystone = connectKeystone(settings, openstack, observer)
+  app.addHook('onClose', async () => keystone.close())
+  if (keystone.insecure) {
+    app.log.warn("Keystone's certificate is not checked (keystone.insecure): only for tests")
+  }
+  return keystone
 }

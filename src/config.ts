@@ -149,7 +149,7 @@ export const Config = Type.Object(
       identity_headers: Type.Boolean({
         default: false,
         description:
-          'Whether X-Tenant and X-Role of a proxy, which has the token, restrict what a request may do.',
+          'Whether X-Tenant and X-Role of a proxy, which has the token, restrict what a request may do. Not with Keystone.',
       }),
     }),
     keystone: section('OpenStack Identity as an authority for tokens: docs/keystone.md.', {
@@ -274,6 +274,11 @@ export function loadConfig(file?: string, environment: Environment = process.env
   }
   const twice = repeatedIssuer(overridden.oidc)
   if (twice !== undefined) throw new ConfigError(`oidc.issuers has ${twice} twice`)
+  if (overridden.keystone.enabled && overridden.melange_v1.identity_headers) {
+    throw new ConfigError(
+      'melange_v1.identity_headers believes a proxy, and keystone.enabled nobody: choose one',
+    )
+  }
   const openstack = Object.fromEntries(
     Object.entries(environment).filter(([name]) => /^(OS_.*|HOME|XDG_CONFIG_HOME)$/.test(name)),
   )

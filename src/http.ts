@@ -55,9 +55,21 @@ export function answerInProblems(app: App): void {
     const problem = toProblem(
       known ?? new IpamError('internal', `See the server log at ${request.id}.`),
     )
-    if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="melange"')
-    if (problem.status === 503) reply.header('retry-after', '1')
     return reply.code(problem.status).type('application/problem+json').send(problem)
+  })
+}
+
+/**
+ * Every 401 says what token is wanted (RFC 9110, section 11.6.1), and every 503 when to try again,
+ * whatever answers.
+ */
+export function explainRefusals(app: Pick<FastifyInstance, 'addHook'>, challenge: string): void {
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (reply.statusCode === 401) reply.header('www-authenticate', challenge)
+    if (reply.statusCode === 503 && !reply.hasHeader('retry-after')) {
+      reply.header('retry-after', '1')
+    }
+    done(null, payload)
   })
 }
 

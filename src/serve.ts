@@ -6,6 +6,7 @@ import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
 import { removeOldKeys } from './idempotency-store.ts'
+import { openPolicy } from './policy/file.ts'
 import { startSweeper } from './resources/allocations/sweeper.ts'
 import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
@@ -20,9 +21,14 @@ export async function serve(config: Config, version: string): Promise<Server> {
   const destination = pino.destination({ sync: true })
   const logger = pino({ level: config.log_level, name: 'melange' }, destination)
   const onError = (err: Error) => logger.error({ err }, 'database connection lost')
+  const rules = openPolicy({
+    file: config.policy.file,
+    onError: err => logger.error({ err }, 'the policy file is refused; the rules stay as they are'),
+    onChange: () => logger.info({ file: config.policy.file }, 'other rules are in effect'),
+  })
   const db = await openDatabase({ ...config, onError })
   try {
-    const app = await buildApp({ ...config, db, version, logger })
+    const app = await buildApp({ ...config, db, version, logger, rules })
     const endIdle = watchConnections(app.server)
     await app.listen(splitListen(config.listen))
     // Not before: a start that fails to listen would make a token that nobody ever sees.

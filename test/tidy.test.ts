@@ -49,8 +49,8 @@ const mayImport: Record<string, readonly string[]> = {
     'db',
   ],
   'status-routes.ts': ['errors.ts', 'schema.ts', 'db'],
-  metrics: ['schema.ts', 'coalescer.ts', 'db'],
-  'melange-v1': ['ip', 'ids.ts', 'errors.ts', 'schema.ts', 'db', 'resources'],
+  metrics: ['schema.ts', 'coalescer.ts', 'db', 'keystone'],
+  'melange-v1': ['ip', 'ids.ts', 'errors.ts', 'schema.ts', 'db', 'auth', 'policy', 'resources'],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
   'app.ts': [
@@ -64,12 +64,14 @@ const mayImport: Record<string, readonly string[]> = {
     'auth',
     'oidc',
     'oidc-config.ts',
+    'keystone',
+    'policy',
     'resources',
     'melange-v1',
     'status-routes.ts',
     'metrics',
   ],
-  'serve.ts': ['app.ts', 'config.ts', 'db', 'idempotency-store.ts', 'resources'],
+  'serve.ts': ['app.ts', 'config.ts', 'db', 'idempotency-store.ts', 'policy', 'resources'],
   'main.ts': ['audit', 'config.ts', 'db', 'errors.ts', 'policy', 'resources', 'serve.ts'],
 }
 

@@ -1,7 +1,10 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { IpamError } from '../errors.ts'
 import type { Authority, Credentials } from './authority.ts'
 import type { Caller } from './caller.ts'
+
+/** Lets a request pass, or throws; what the answer to a refusal has to say in headers is set. */
+export type Authenticate = (request: FastifyRequest, reply: FastifyReply) => Promise<void>
 
 /**
  * Lets a request pass that bears a valid token, and says in its `caller` who makes it. The first
@@ -9,8 +12,8 @@ import type { Caller } from './caller.ts'
  *
  * @throws {IpamError} `authentication_required`, `identity_unavailable`
  */
-export function createAuthenticator(authorities: readonly Authority[]) {
-  return async (request: FastifyRequest): Promise<void> => {
+export function createAuthenticator(authorities: readonly Authority[]): Authenticate {
+  return async (request, reply) => {
     const token = tokenOf(request)
     if (token === undefined) {
       throw new IpamError('authentication_required', 'The request has no token.')
@@ -21,6 +24,7 @@ export function createAuthenticator(authorities: readonly Authority[]) {
       return
     }
     if (verdict?.kind === 'unavailable') {
+      reply.header('retry-after', String(verdict.retry_after_seconds ?? 1))
       throw new IpamError('identity_unavailable', verdict.reason)
     }
     throw new IpamError('authentication_required', verdict?.reason ?? 'The token is not valid.')
@@ -40,12 +44,18 @@ function ask(authorities: readonly Authority[], credentials: Credentials) {
 }
 
 function credentialsOf({ headers, method, url }: FastifyRequest, token: string): Credentials {
-  const service = headers['x-service-token']
-  return { token, serviceToken: typeof service === 'string' ? service : undefined, method, url }
+  return { token, serviceToken: textOf(headers['x-service-token']), method, url }
 }
 
+/** X-Storage-Token is an old name of X-Auth-Token, which keystonemiddleware takes as well. */
 function tokenOf({ headers }: FastifyRequest): string | undefined {
-  const token = headers['x-auth-token']
-  if (typeof token === 'string' && token !== '') return token
-  return /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  return (
+    textOf(headers['x-auth-token']) ??
+    textOf(headers['x-storage-token']) ??
+    /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  )
 }
+
+/** Blanks around a token mean nothing, and one of blanks alone is none. */
+const textOf = (header: string | string[] | undefined): string | undefined =>
+  typeof header === 'string' ? header.trim() || undefined : undefined

@@ -2,7 +2,7 @@ import type { Caller } from './caller.ts'
 
 /** What a request bears to say in whose name it is made. */
 export type Credentials = {
-  /** X-Auth-Token, or else the bearer token. */
+  /** X-Auth-Token, else X-Storage-Token, else the bearer token. */
   readonly token: string
   /** The token of a service that asks in the user's name (X-Service-Token). */
   readonly serviceToken: string | undefined
@@ -15,8 +15,12 @@ export type Credentials = {
 export type Verdict =
   | { readonly kind: 'valid'; readonly caller: Caller }
   | { readonly kind: 'invalid'; readonly reason: string }
-  /** Nobody can tell now. */
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  /** Nobody can tell now, and perhaps somebody can after so many seconds. */
+  | {
+      readonly kind: 'unavailable'
+      readonly reason: string
+      readonly retry_after_seconds?: number
+    }
 
 /** Somebody who knows tokens of one form. */
 export type Authority = {

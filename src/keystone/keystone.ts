@@ -1,3 +1,4 @@
+import type { Authority } from '../auth/authority.ts'
 import type { Config } from '../config.ts'
 import type { Environment } from './clouds-file.ts'
 import { loadCredentials } from './credentials.ts'
@@ -6,9 +7,13 @@ import type { KeystoneObserver } from './observer.ts'
 import { createSession } from './session.ts'
 import { createValidator, type Validator } from './validator.ts'
 
+export type KeystoneSettings = Config['keystone']
+
 export type Keystone = Validator & {
-  /** Where clients are sent that have no valid token. */
-  readonly www_authenticate_uri: string
+  /** The authority for all tokens that are nobody else's. */
+  readonly authority: Authority
+  /** The value of WWW-Authenticate that OpenStack's clients look for: where to get a token. */
+  readonly challenge: string
   /** Whether the certificate of Keystone is not checked; worth a warning. */
   readonly insecure: boolean
   close(): void
@@ -20,7 +25,7 @@ export type Keystone = Validator & {
  * @throws {ConfigError} if Melange's own credentials are not complete.
  */
 export function connectKeystone(
-  settings: Config['keystone'],
+  settings: KeystoneSettings,
   environment: Environment,
   observer?: KeystoneObserver,
 ): Keystone {
@@ -29,5 +34,17 @@ export function connectKeystone(
   const http = createHttpClient({ timeout_seconds: settings.timeout_seconds, cafile, insecure })
   const session = createSession({ credentials, http, observer })
   const { validate } = createValidator({ session, settings, observer })
-  return { validate, www_authenticate_uri, insecure, close: http.close }
+  return {
+    validate,
+    authority: {
+      async validate({ token, serviceToken, method, url }) {
+        const outcome = await validate(token, { serviceToken, method, path: url })
+        if (outcome.kind !== 'unavailable') return outcome
+        return { ...outcome, reason: `${outcome.reason}.` }
+      },
+    },
+    challenge: `Keystone uri="${www_authenticate_uri}"`,
+    insecure,
+    close: http.close,
+  }
 }

@@ -44,6 +44,7 @@ async function allocate(call: Call): Promise<Answer> {
   const tenant_id = fields.has('tenant_id')
     ? (optionalText(fields, 'tenant_id') ?? refuseField('tenant_id', 'tenant_id should be present'))
     : (params.tenant_id ?? '')
+  call.reach(tenant_id)
   const said = {
     vif_id: optionalText(fields, 'interface_id'),
     device_id: optionalText(fields, 'used_by_device'),

@@ -75,7 +75,7 @@ async function checkPlace(db: Database, errors: FieldErrors, place: Place): Prom
 
 /** The members that may change, as they are given or else as they were. */
 async function readDescription(
-  { db, settings }: Call,
+  { db, settings, reach }: Call,
   errors: FieldErrors,
   { fields, before }: { readonly fields: Fields; readonly before: BlockRow | null },
 ) {
@@ -96,6 +96,9 @@ async function readDescription(
   if (policy_id && !(await hasPolicy(db, policy_id))) {
     errors.add('policy_id', `Policy with id = '${policy_id}' doesn't exist`)
   }
+  // Whose network it is matters where a block comes to it, not where it stays.
+  const joined = network && network !== shown?.network ? await findNetwork(db, network) : null
+  if (joined) reach(joined.project_id)
   const dns1 = read('dns1') || settings.dns1
   const dns2 = read('dns2') || settings.dns2
   const empty_members: EmptyMember[] = [
@@ -143,6 +146,7 @@ const blocks = resource('/ipam/tenants/:tenant_id/ip_blocks', {
     const errors = new FieldErrors()
     const type = fields.get('type')
     const isPublic = type === 'public' ? true : type === 'private' ? false : null
+    if (isPublic) call.reach(null)
     if (isPublic === null) errors.add('type', 'type should be one among public, private')
     const prefix = readNetwork(fields.get('cidr'))
     if (!prefix) errors.add('cidr', 'cidr is invalid')
@@ -174,6 +178,7 @@ const blocks = resource('/ipam/tenants/:tenant_id/ip_blocks', {
     const prefix = prefixOf(before)
     const said = await readDescription(call, errors, { fields, before })
     const { id, is_public: isPublic, parent_id } = before
+    if (isPublic) call.reach(null)
     const parent = parent_id === null ? null : await getBlockRow(db, parent_id)
     await checkPlace(db, errors, { prefix, isPublic, network: said.network, parent, id })
     errors.throwIfAny()
@@ -182,7 +187,9 @@ const blocks = resource('/ipam/tenants/:tenant_id/ip_blocks', {
     return { status: 200, root: 'ip_block', data }
   },
   async remove(call) {
-    await deleteBlockTree(call.db, await ownBlock(call))
+    const block = await ownBlock(call)
+    if (block.is_public) call.reach(null)
+    await deleteBlockTree(call.db, block)
     return { status: 200 }
   },
 })
@@ -211,6 +218,8 @@ const subnets = [
     const network = read.network ?? parent.network
     const said = { ...read, network, empty_members: [] }
     const isPublic = parent.is_public
+    if (isPublic) call.reach(null)
+    if (tenant) call.reach(tenant)
     await checkPlace(db, errors, { prefix, isPublic, network, parent, id: null })
     errors.throwIfAny()
     if (!prefix) throw new Error('unreachable: a block without a CIDR was refused')

@@ -83,6 +83,7 @@ const allocations = [
         device_id: optionalText(fields, 'used_by_device'),
         mac: readMacOf(fields),
       }
+      call.reach(said.tenant_id)
       let blocks: readonly BlockRow[] = []
       const plug = await obtainInterface(call, said, async () => {
         blocks = await obtainBlocks(call, placeOf(call))
@@ -98,7 +99,8 @@ const allocations = [
     async call => {
       const { db, params, settings } = call
       const blocks = await networkBlocks(db, placeOf(call))
-      const { id } = required(await findByName(db, params.interface_id ?? ''))
+      const { id, tenant_id } = required(await findByName(db, params.interface_id ?? ''))
+      call.reach(tenant_id)
       const held = await addressesOf(db, id)
       const ofNetwork = held.filter(({ block_id }) => blocks.some(block => block.id === block_id))
       const data = await showConfiguration(db, ofNetwork, settings)
@@ -113,6 +115,7 @@ const allocations = [
       const { db, params, settings } = call
       const place = placeOf(call)
       const taker = required(await lockByName(db, params.interface_id ?? ''))
+      call.reach(taker.tenant_id)
       const [block] = await networkBlocks(db, place)
       const network_id = block?.network_id ?? ''
       const held = (await addressesOf(db, taker.id)).filter(one => one.network_id === network_id)

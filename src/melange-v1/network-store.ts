@@ -5,7 +5,11 @@ import { createNetwork } from '../resources/networks/store.ts'
 import { Id } from '../schema.ts'
 import { isUuid } from './ids.ts'
 
-const Row = Type.Object({ id: Id, name: Type.String() })
+const Row = Type.Object({
+  id: Id,
+  name: Type.String(),
+  project_id: Type.Union([Type.String(), Type.Null()]),
+})
 /** A network, and what it is called: a text of somebody's choice, or its id. */
 export type NetworkRow = Static<typeof Row>
 
@@ -15,10 +19,10 @@ export const networkName = sql`coalesce(n.v1_id, n.id::text)`
 /** Null if there is no such network. */
 export async function findNetwork(db: Database, name: string): Promise<NetworkRow | null> {
   const [named] = await rows(db, Row)`
-    select n.id, ${networkName} as name from networks n where n.v1_id = ${name}`
+    select n.id, ${networkName} as name, n.project_id from networks n where n.v1_id = ${name}`
   if (named || !isUuid(name)) return named ?? null
   const [network] = await rows(db, Row)`
-    select n.id, ${networkName} as name from networks n
+    select n.id, ${networkName} as name, n.project_id from networks n
     where n.id = ${name} and (n.v1_id is null or n.v1_id = ${name})`
   return network ?? null
 }
@@ -38,5 +42,5 @@ export async function obtainNetwork(
   const isId = isUuid(name)
   const { id } = await createNetwork(tx, { ...(isId && { id: name }), project_id: tenant_id })
   if (id !== name) await tx.query(sql`update networks set v1_id = ${name} where id = ${id}`)
-  return { id, name }
+  return { id, name, project_id: tenant_id }
 }

@@ -2,6 +2,7 @@ import type { Database } from '../db/database.ts'
 import { Fault } from './fault.ts'
 import type { Version } from './negotiate.ts'
 import type { Settings } from './settings.ts'
+import type { Reach } from './tenancy.ts'
 import type { Data, Fields } from './values.ts'
 import type { Link } from './xml-write.ts'
 
@@ -10,6 +11,8 @@ export type Call = {
   /** For writes a transaction, which is rolled back if the handler throws. */
   readonly db: Database
   readonly settings: Settings
+  /** For what is of another tenant than the path says: the path itself has been looked at. */
+  readonly reach: Reach
   /** What stands in the path for each `:name` of the route. */
   readonly params: Readonly<Record<string, string>>
   readonly query: URLSearchParams

@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Authenticate } from '../auth/authenticate.ts'
 import { type Database, retryTransaction } from '../db/database.ts'
 import { errorCatalogue, IpamError } from '../errors.ts'
+import type { Rules } from '../policy/rules.ts'
 import { addressRoutes } from './addresses.ts'
 import { allowedRoutes } from './allowed.ts'
 import { blockRoutes } from './blocks.ts'
@@ -15,6 +17,7 @@ import { policyRoutes } from './policies.ts'
 import { readBody } from './request-body.ts'
 import { type Answer, createRouter, type Match } from './route-table.ts'
 import type { Settings } from './settings.ts'
+import { reachOf, refuseByHeaders, tenantOf } from './tenancy.ts'
 import type { Data } from './values.ts'
 import { writeXml, writeXmlFault, writeXmlPage, xmlExtensions } from './xml-write.ts'
 
@@ -33,7 +36,8 @@ const findRoute = createRouter([
 export type MelangeV1Options = {
   readonly db: Database
   readonly settings: Settings
-  readonly authenticate: (request: FastifyRequest) => Promise<void>
+  readonly authenticate: Authenticate
+  readonly rules: () => Rules
 }
 
 /**
@@ -42,7 +46,7 @@ export type MelangeV1Options = {
  */
 export async function melangeV1(
   app: FastifyInstance,
-  { db, settings, authenticate }: MelangeV1Options,
+  { db, settings, authenticate, rules }: MelangeV1Options,
 ): Promise<void> {
   app.decorateRequest('caller', null)
   app.removeAllContentTypeParsers()
@@ -50,7 +54,10 @@ export async function melangeV1(
   app.setErrorHandler((error, request, reply) => sendFault(reply, request, asFault(error, request)))
 
   app.addHook('onRequest', authenticate)
-  if (settings.identity_headers) app.addHook('onRequest', async request => refuseForeign(request))
+  app.addHook('onRequest', async request => {
+    if (settings.identity_headers) refuseByHeaders(request)
+    reachOf(request, rules())(tenantOf(request))
+  })
 
   const paths = ['/v0.1', '/v0.1/*', '/v1.0', '/v1.0/*', '/ipam/*', '/extensions', '/extensions/*']
   const options = { exposeHeadRoute: false, schema: { hide: true } }
@@ -67,7 +74,7 @@ export async function melangeV1(
       }
       const match = findRoute(version, request.method, path)
       if (!match) throw noSuchPath()
-      const answer = await answerOf(match, request, { db, settings })
+      const answer = await answerOf(match, request, { db, settings, rules: rules() })
       if (answer.fault) throw answer.fault
       return send(reply, format, answer)
     })
@@ -81,7 +88,11 @@ const formatOf = (request: FastifyRequest): Format =>
 async function answerOf(
   { handler, params }: Match,
   request: FastifyRequest,
-  { db, settings }: { readonly db: Database; readonly settings: Settings },
+  {
+    db,
+    settings,
+    rules,
+  }: { readonly db: Database; readonly settings: Settings; readonly rules: Rules },
 ): Promise<Answer> {
   const { method, headers } = request
   const isWrite = method !== 'GET'
@@ -89,7 +100,8 @@ async function answerOf(
   const text = method === 'POST' || method === 'PUT' ? String(request.body ?? '') : ''
   const url = `${request.protocol}://${request.host}${request.url}`
   const query = new URL(url).searchParams
-  const call = { settings, params, query, body: readBody(text, headers['content-type']), url }
+  const body = readBody(text, headers['content-type'])
+  const call = { settings, params, query, body, url, reach: reachOf(request, rules) }
   if (!isWrite) return handler({ ...call, db })
   return untilNamed(settings.ip_allocation_retries, () =>
     retryTransaction(db, tx => handler({ ...call, db: tx })),
@@ -126,8 +138,6 @@ function sendExtensions(reply: FastifyReply, format: Format) {
 
 function sendFault(reply: FastifyReply, request: FastifyRequest, fault: Fault) {
   reply.code(fault.status)
-  if (fault.status === 401) reply.header('www-authenticate', 'Bearer realm="melange"')
-  if (fault.status === 503) reply.header('retry-after', '1')
   if (fault.isPlain) return reply.type('text/plain').send(fault.text)
   const format = formatOf(request)
   reply.type(`application/${format}`)
@@ -154,21 +164,4 @@ function asFault(error: unknown, request: FastifyRequest): Fault {
   }
   request.log.error({ err: error }, 'bug')
   return new Fault(500, `See the server log at ${request.id}.`)
-}
-
-/**
- * Lets pass who is an admin, or asks below the path of the own tenant. Whoever sets the headers has
- * a token that may do everything, so they can only take away.
- *
- * @throws {Fault} plain, 403
- */
-function refuseForeign(request: FastifyRequest): void {
-  const { 'x-role': roles = '', 'x-tenant': tenant } = request.headers
-  const isAdmin = String(roles)
-    .split(',')
-    .some(role => role.toLowerCase() === 'admin')
-  const asked = /\/tenants\/([^/]*)\//.exec(pathOf(request))?.[1]
-  if (isAdmin || (tenant !== undefined && asked === tenant)) return
-  const detail = `User with tenant id ${tenant ?? 'None'} cannot access this resource`
-  throw new Fault(403, detail, { isPlain: true })
 }

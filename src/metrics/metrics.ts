@@ -1,7 +1,9 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CoalescerObserver } from '../coalescer.ts'
 import type { ConnectionUse } from '../db/database.ts'
+import type { KeystoneObserver } from '../keystone/observer.ts'
 import { createHistogram, remember } from './histogram.ts'
+import { countKeystone, type KeystoneLog } from './keystone.ts'
 import { collectProcessMetrics } from './process.ts'
 
 /** A request that was answered. */
@@ -25,6 +27,8 @@ export type Metrics = {
   /** How old an event was when it was read for somebody who waited for it. */
   observeEventLag(seconds: number): void
   observerOf(kind: BatchKind): CoalescerObserver
+  /** Is asked for once, where there is a Keystone. */
+  keystoneObserver(log: KeystoneLog): KeystoneObserver
   /** Ends what measures the process. */
   close(): void
 }
@@ -59,6 +63,7 @@ export function createMetrics({ connectionUse, newestEvent }: MetricsOptions): M
     observeRequest,
     observeEventLag: seconds => lag.observe(seconds),
     observerOf,
+    keystoneObserver: log => countKeystone(registry, prefix, log),
     close: endProcessMetrics,
   }
 }

@@ -7,6 +7,7 @@ import { audit } from '../../src/audit/store.ts'
 import { Config } from '../../src/config.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
 import type { Conflict } from '../../src/errors.ts'
+import { loadPolicy } from '../../src/policy/file.ts'
 import type { AddressScope } from '../../src/resources/address-scopes/schema.ts'
 import type { Allocation, AllocationRequest } from '../../src/resources/allocations/schema.ts'
 import type { BlockRoute } from '../../src/resources/block-routes/schema.ts'
@@ -77,6 +78,7 @@ export type Answer = {
 
 export const adminToken = 'the-token-of-the-tests'
 
+const rules = loadPolicy(undefined)
 const settings = Value.Default(Config, {}) as Static<typeof Config>
 const defaults = {
   version: '0.0.0',
@@ -86,6 +88,9 @@ const defaults = {
   api: { body_bytes_max: 1_048_576, request_timeout_seconds: 30 },
   melange_v1: settings.melange_v1,
   oidc: settings.oidc,
+  keystone: settings.keystone,
+  openstack: {},
+  rules: () => rules,
 }
 
 /** An API over a database of its own; its answers are held against its OpenAPI document. */

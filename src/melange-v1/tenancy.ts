@@ -1,0 +1,54 @@
+import type { FastifyRequest } from 'fastify'
+import { callerOf } from '../auth/authenticate.ts'
+import { authorize, denialOf } from '../policy/check.ts'
+import type { Rules } from '../policy/rules.ts'
+import { Fault } from './fault.ts'
+import { askedVersion, readPath } from './negotiate.ts'
+
+/**
+ * Refuses whoever may not touch things of a project, or those of none (null).
+ *
+ * @throws {Fault} plain, 403
+ */
+export type Reach = (project_id: string | null) => void
+
+/** How far the caller of a request may reach, by the rules that are in effect now. */
+export function reachOf(request: FastifyRequest, rules: Rules): Reach {
+  const caller = callerOf(request)
+  return project_id => {
+    const verdict =
+      project_id === null
+        ? authorize(rules, caller, 'melange_v1:global')
+        : authorize(rules, caller, 'melange_v1:tenant', { project_id })
+    if (verdict.allowed) return
+    request.log.info({ denial: denialOf(verdict, caller), project_id }, 'denied')
+    throw forbidden(caller.project_id)
+  }
+}
+
+/** The tenant below whose path a request asks, as the routes see it; null if it is below none. */
+export function tenantOf({ url, headers }: Pick<FastifyRequest, 'url' | 'headers'>): string | null {
+  const { path } = askedVersion(readPath(url) ?? '', headers.accept)
+  return /^\/ipam\/tenants\/([^/]+)\//.exec(path)?.[1] ?? null
+}
+
+/**
+ * Lets pass who is an admin, or asks below the path of the own tenant. Whoever sets the headers has
+ * a token that may do everything, so they can only take away.
+ *
+ * @throws {Fault} plain, 403
+ */
+export function refuseByHeaders(request: FastifyRequest): void {
+  const { 'x-role': roles = '', 'x-tenant': tenant } = request.headers
+  const isAdmin = String(roles)
+    .split(',')
+    .some(role => role.toLowerCase() === 'admin')
+  if (isAdmin || (tenant !== undefined && tenantOf(request) === tenant)) return
+  throw forbidden(tenant === undefined ? null : String(tenant))
+}
+
+/** What the original answers before it looks at anything else. */
+const forbidden = (tenant: string | null): Fault =>
+  new Fault(403, `User with tenant id ${tenant ?? 'None'} cannot access this resource`, {
+    isPlain: true,
+  })
