@@ -8,6 +8,7 @@ import {
   countDifferences,
   describeMachine,
   query,
+  type ServerOptions,
   startServer,
 } from './setup.ts'
 
@@ -21,7 +22,7 @@ export type ContestSettings = {
 
 /** What is measured: requests without where and how long. */
 export type Entrant = Pick<Job, 'method' | 'path' | 'status'> &
-  Partial<Pick<Job, 'body' | 'values' | 'times' | 'then' | 'collect'>> & {
+  Partial<Pick<Job, 'token' | 'body' | 'values' | 'times' | 'then' | 'collect'>> & {
     readonly name: string
     /** Is given what the requests were answered. */
     readonly keep?: (collected: JobResult['collected']) => void
@@ -48,6 +49,7 @@ export function runContests(
   bench: string,
   settings: ContestSettings,
   prepare: (stage: Stage) => Promise<readonly Contest[]>,
+  started: Pick<ServerOptions, 'kind' | 'environment'> = { kind: 'melange', environment: {} },
 ) {
   return closeAll(async closing => {
     const postgres = await startPostgresServer()
@@ -57,7 +59,10 @@ export function runContests(
     closing(() => load.close())
     const databaseUrl = await postgres.createDatabase('bench')
     const environment = { DATABASE_URL: databaseUrl }
-    const server = await startServer({ kind: 'melange', environment })
+    const server = await startServer({
+      kind: started.kind,
+      environment: { ...started.environment, ...environment },
+    })
     closing(() => server.close())
     const stage = { server, load, databaseUrl }
     const contests = await prepare(stage)

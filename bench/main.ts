@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander'
 import { benchAllocate } from './allocate.ts'
+import { benchAuth } from './auth.ts'
 import { findCommit } from './checkout.ts'
 import { benchCompare } from './compare.ts'
 import { asCompareTable } from './compare-report.ts'
@@ -80,6 +81,7 @@ program
 const contests: readonly [string, string, (settings: ContestSettings) => Promise<ContestReport>][] =
   [
     ['macs', 'MAC addresses against IP addresses, and full ranges against empty ones', benchMacs],
+    ['auth', 'a cached token of Keystone, one of our own, and no authentication', benchAuth],
     ['instance', 'an instance with two NICs by one call, against single calls', benchInstance],
   ]
 for (const [name, description, run] of contests) {

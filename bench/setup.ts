@@ -15,7 +15,7 @@ export type BenchServer = {
   close(): Promise<void>
 }
 
-export type ServerKind = 'melange' | 'naive' | 'noop'
+export type ServerKind = 'melange' | 'naive' | 'noop' | 'auth'
 
 export type ServerOptions = {
   readonly kind: ServerKind
@@ -31,6 +31,7 @@ const stopMs = 30_000
 const auditMs = 3_600_000
 const ourProgram = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const baseline = fileURLToPath(new URL('baseline-server.ts', import.meta.url))
+const authServer = fileURLToPath(new URL('auth-server.ts', import.meta.url))
 const tsx = import.meta.resolve('tsx')
 
 /** Starts the built program, or a baseline on the built modules; the log goes to /dev/null. */
@@ -38,7 +39,11 @@ export async function startServer(options: ServerOptions): Promise<BenchServer> 
   const { kind, program = ourProgram, connections = 10 } = options
   const token = process.env.MELANGE_ADMIN_TOKEN || `bench-${randomUUID()}`
   const command =
-    kind === 'melange' ? [program, 'serve'] : ['--import', tsx, baseline, kind, String(connections)]
+    kind === 'melange'
+      ? [program, 'serve']
+      : kind === 'auth'
+        ? ['--import', tsx, authServer]
+        : ['--import', tsx, baseline, kind, String(connections)]
   const environment = {
     MELANGE_ADMIN_TOKEN: token,
     MELANGE_LISTEN: '127.0.0.1:0',

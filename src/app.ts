@@ -229,8 +229,8 @@ export type AppOptions = {
   readonly logger?: FastifyBaseLogger
   /** Takes the place of the built-in allocator: the benchmark compares others with it. */
   readonly customAllocator?: Allocator
-  /** Takes the place of all authorities: the benchmark measures what they cost with it. */
-  readonly customAuthenticate?: Authenticate
+  /** Is put around what asks the authorities: the benchmark measures with it what they cost. */
+  readonly aroundAuthenticate?: (authenticate: Authenticate) => Authenticate
 }
 
 /** The API over a database; it neither listens nor reads the environment. */
@@ -303,7 +303,8 @@ export async function buildApp(options: AppOptions) {
   const keystone = openKeystone(app, options, metrics)
   const oidc = createOidc({ settings: options.oidc })
   const authorities = keystone ? [tokens, oidc, keystone.authority] : [tokens, oidc]
-  const authenticate = options.customAuthenticate ?? createAuthenticator(authorities)
+  const { aroundAuthenticate = same => same } = options
+  const authenticate = aroundAuthenticate(createAuthenticator(authorities))
   explainRefusals(app, keystone?.challenge ?? 'Bearer realm="melange"')
 
   await app.register(versionList)

@@ -69,7 +69,8 @@ export async function startKeystoneServer(
   }
 }
 
-const hasKeystone = () => programs.every(program => existsSync(join('/usr/bin', program)))
+/** Whether one can be started here. */
+export const hasKeystone = () => programs.every(program => existsSync(join('/usr/bin', program)))
 
 /** A shell program: kills the process group of the server of folder $1, and removes the folder. */
 const removeServer =

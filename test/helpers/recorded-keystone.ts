@@ -17,6 +17,14 @@ export function recording(name: string): Recording {
   return JSON.parse(readFileSync(url, 'utf8'))
 }
 
+/** A recording of a token that is valid from a while ago to some time from now on, by the real clock. */
+export function lastingRecording(name: string): Recording {
+  const recorded = recording(name)
+  const { token = {} } = recorded.response.body
+  const lasting = { ...token, expires_at: new Date(Date.now() + 86_400_000).toISOString() }
+  return { ...recorded, response: { ...recorded.response, body: { token: lasting } } }
+}
+
 /** All tokens of the recordings are valid at this time, for another 50 minutes. */
 export const recordedAt = Date.parse('2026-11-22T10:35:00Z')
 
