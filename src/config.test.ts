@@ -36,6 +36,15 @@ test.each(['http://localhost:8080/realms/cloud', 'http://127.0.0.1:8080', 'http:
   },
 )
 
+test('a proxy that says who asks is not believed beside Keystone', () => {
+  const melange_v1 = { identity_headers: true }
+  expect(load({ melange_v1 }).melange_v1.identity_headers).toBe(true)
+  expect(load({ keystone: { enabled: true } }).keystone.enabled).toBe(true)
+  expect(() => load({ melange_v1, keystone: { enabled: true } })).toThrow(
+    /^melange_v1.identity_headers .* keystone.enabled/,
+  )
+})
+
 test.each<[string, object[]]>([
   ['over http', [{ issuer: 'http://login.example', audience }]],
   ['that only looks local', [{ issuer: 'http://localhost.example', audience }]],

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { PerformanceObserver } from 'node:perf_hooks'
 import type { InjectOptions } from 'fastify'
 import { afterEach, expect, test, vi } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
 import { postgresDatabase } from '../../src/db/postgres.ts'
 import { sql } from '../../src/db/sql.ts'
@@ -11,6 +12,7 @@ import { contractOf, operationsOf } from '../helpers/contract.ts'
 import { readSamples, type Sample, sumOf } from '../helpers/prometheus.ts'
 
 const api = useApi()
+const { keystone: keystoneSettings } = loadConfig(undefined, {})
 const bearer = { authorization: `Bearer ${adminToken}` }
 const others: Api[] = []
 const holds: Hold[] = []
@@ -266,7 +268,15 @@ test('apps of one process count each for itself, and measure nothing once closed
 })
 
 test('the guide explains every metric, and no other', async () => {
-  const answer = await api.app.inject({ method: 'GET', url: '/metrics', headers: bearer })
+  const keystone = { ...keystoneSettings, enabled: true }
+  const openstack = {
+    OS_AUTH_URL: 'http://127.0.0.1:9/v3',
+    OS_USER_ID: 'melange',
+    OS_PASSWORD: 'any',
+    OS_PROJECT_ID: 'service',
+  }
+  const { app } = await another({ keystone, openstack })
+  const answer = await app.inject({ method: 'GET', url: '/metrics', headers: bearer })
   const told = [...answer.payload.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name)
   const guide = readFileSync(new URL('../../docs/guides/metrics.md', import.meta.url), 'utf8')
   const [, table = '', rest = ''] = guide.split(/^## What is told|^## Prometheus/m)

@@ -56,6 +56,8 @@ export type RecordedKeystone = {
   validations(): Asked[]
   /** How many requests it had under way at the same time, at most. */
   busiest(): number
+  /** How many connections are open to it. */
+  connections(): Promise<number>
   /** Ends it, as a process ends: nothing listens there any more. */
   close(): Promise<void>
   /** Begins again, at the same place. */
@@ -128,6 +130,10 @@ export async function startRecordedKeystone(): Promise<RecordedKeystone> {
     logins: () => logins,
     validations: () => asked.filter(({ headers }) => headers['x-subject-token'] !== undefined),
     busiest: () => busiest,
+    connections: () =>
+      new Promise((resolve, reject) =>
+        server.getConnections((error, count) => (error ? reject(error) : resolve(count))),
+      ),
     async open() {
       server = createServer((request, response) => {
         underWay++
