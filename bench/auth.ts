@@ -64,7 +64,7 @@ async function createToken({ url, token }: BenchServer): Promise<string> {
     body: JSON.stringify({ name: 'bench', system_scope: 'all', roles: ['admin'] }),
   })
   if (answer.status !== 201) throw new Error(await answer.text())
-  return ((await answer.json()) as { token: string }).token
+  return ((await answer.json()) as { secret: string }).secret
 }
 
 type RunningKeystone = {

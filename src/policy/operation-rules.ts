@@ -377,7 +377,7 @@ export const operationRules = {
   ),
   'melange_v1:global': decides(
     'rule:admin_required or rule:service_role',
-    'All else in the API of v0.1 and v1.0.',
+    'All else in the API of v0.1 and v1.0; below the path of a tenant, what is of no project.',
     ['* /v0.1/*', '* /v1.0/*', '* /ipam/*', '* /extensions'],
   ),
 } as const
