@@ -194,7 +194,7 @@ describe('an interface made through v0.1 or v1.0', () => {
     await createInterface(api, { mac_address })
     const { id } = await named('vif-1')
     const before = await show(id)
-    v1Body(409, await ask({ name: 'vif-1' }))
+    v1Body(400, await ask({ name: 'vif-1' }))
     expect(await show(id)).toEqual(before)
     v1Body(201, await ask({ name: 'vif-1', block: 'blue' }))
     expect(await show(id)).toMatchObject({ network_id: blue, mac_address })
@@ -203,7 +203,7 @@ describe('an interface made through v0.1 or v1.0', () => {
   test('has no MAC that anyone has on any network', async () => {
     const mac_address = '02:00:00:00:00:01'
     await createInterface(api, { mac_address, network_id: blue })
-    v1Body(409, await ask({ name: 'vif-1', mac_address }))
+    v1Body(400, await ask({ name: 'vif-1', mac_address }))
     const answers = await Promise.all(
       (['red', 'blue', 'none'] as const).map((block, n) =>
         ask({ name: `vif-${n}`, block, mac_address: '02:00:00:00:00:02' }),
@@ -334,7 +334,7 @@ describe('an allowed address', () => {
     expectStatus(204, await api.delete(`/v2/interfaces/${id}/allowed-addresses/${allowed?.id}`))
     v1Body(404, await v1().old.get(`${allowedPath}/10.0.0.1`))
     v1Body(201, await allow('10.0.0.1'))
-    v1Body(409, await allow('10.0.0.1'))
+    v1Body(400, await allow('10.0.0.1'))
     v1Body(200, await v1().old.delete(`${allowedPath}/10.0.0.1`))
     expect(await typesSince(cursor)).toEqual([
       'allowed_address.created',
