@@ -209,7 +209,7 @@ describe('an interface made through v0.1 or v1.0', () => {
         ask({ name: `vif-${n}`, block, mac_address: '02:00:00:00:00:02' }),
       ),
     )
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409, 409])
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 400, 400])
   })
 
   test('without a name serves its tenant, and has none', async () => {
