@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Interface } from '../../src/resources/interfaces/schema.ts'
 import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
 import type { Answer, Problem } from '../helpers/http-client.ts'
+import { findContradictions } from '../helpers/independent-checks.ts'
 import { findInterfaceContradictions } from '../helpers/interface-checks.ts'
 import { Random } from '../helpers/random.ts'
 import { cleanUp, runAudit, ServerProcess, settingsFile } from '../helpers/server-process.ts'
@@ -232,6 +233,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
       expect(outcomes.get(`${what}: done`)).toBeGreaterThan(0)
     }
     await withPostgres(database, async query => {
+      expect(await findContradictions(query)).toEqual([])
       expect(await findInterfaceContradictions(query)).toEqual([])
       const over = `select project_id from interfaces where project_id = 'p0'
         group by project_id having count(*) > ${quota}`
