@@ -97,7 +97,7 @@ export const macChecks: Readonly<Record<string, Sql>> = {
     select i.id::text as subject, 'on no network, though it follows no addresses' as detail
     from interfaces i where i.network_id is null and not i.follows_addresses
     union all
-    select i.id::text, 'on ' || coalesce(i.network_id::text, 'no network') || ', and allowed '
+    select a.interface_id::text, 'on ' || coalesce(i.network_id::text, 'no network') || ', and allowed '
       || a.address || ' on ' || a.network_id
     from allowed_addresses a left join interfaces i on i.id = a.interface_id
     where i.network_id is distinct from a.network_id`,
