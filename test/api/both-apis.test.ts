@@ -200,6 +200,21 @@ describe('an interface made through v0.1 or v1.0', () => {
     expect(await show(id)).toMatchObject({ network_id: blue, mac_address })
   })
 
+  test('is told why where the body names nobody as its tenant', async () => {
+    for (const tenant_id of [null, '']) {
+      const path = `tenants/red/networks/${red}/interfaces/vif-1/ip_allocations`
+      const refused = v1Body(400, await v1().old.post(path, { network: { tenant_id } }))
+      expect(JSON.stringify(refused)).toContain("'tenant_id'")
+    }
+    expect(interfacesOf(await api.get('/v2/interfaces'))).toEqual([])
+  })
+
+  test('may spell its MAC in short', async () => {
+    const asked = ask({ name: 'vif-1', mac_address: 'ae:1:2:3:4:5' })
+    v1Body(201, await asked)
+    expect(await named('vif-1')).toMatchObject({ mac_address: 'ae:01:02:03:04:05' })
+  })
+
   test('has no MAC that anyone has on any network', async () => {
     const mac_address = '02:00:00:00:00:01'
     await createInterface(api, { mac_address, network_id: blue })
@@ -415,4 +430,15 @@ test('routes, NAT mappings and policies are the same here and there', async () =
   const given = await createInterface(api, { network_id: blue, mac_address: null, families: [4] })
   const next = await createInterface(api, { network_id: blue, mac_address: null, families: [4] })
   expect([given, next].flatMap(addressesOf)).toEqual(['10.1.0.0', '10.1.0.2'])
+})
+
+test('an IPv6 block of v1.0 is refused on a network whose MTU is too small for it', async () => {
+  const small = expectStatus(200, await api.patch(`/v2/networks/${red}`, { mtu: 1279 }))
+  const ip_block = { type: 'private', cidr: 'fd00::/64', network_id: small.id }
+  for (const client of [v1().old, v1().new]) {
+    const refused = v1Body(409, await client.post('tenants/red/ip_blocks', { ip_block }))
+    expect(JSON.stringify(refused)).toMatch(/Conflict.*1280/)
+  }
+  expectStatus(200, await api.patch(`/v2/networks/${red}`, { mtu: null }))
+  v1Body(201, await v1().new.post('tenants/red/ip_blocks', { ip_block }))
 })
