@@ -143,6 +143,7 @@ export const checks: Readonly<Record<string, Sql>> = {
       join (
         select seq, type, data.* from events, lateral json_to_record(data) as data (
           address inet, expires_at timestamptz, ended_at timestamptz, quarantined_until timestamptz)
+        where type like 'allocation.%'
       ) e on e.seq = newest.seq
     where (e.address, e.expires_at, e.ended_at, e.quarantined_until)
       is distinct from (h.address, h.expires_at, h.ended_at, h.quarantined_until)

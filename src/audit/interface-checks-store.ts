@@ -15,8 +15,13 @@ export const interfaceChecks: Readonly<Record<string, Sql>> = {
     select m.id::text as subject, mac_text(m.mac) || ' of interface ' || m.interface_id || ', project '
         || m.project_id as detail
     from macs m left join interfaces i on i.id = m.interface_id
-    where m.interface_id is not null and (i.id is null or i.network_id <> m.network_id
-      or i.project_id <> m.project_id or m.owner_id <> i.id::text)`,
+    where m.interface_id is not null and (i.id is null
+      or i.network_id is distinct from m.network_id or i.project_id <> m.project_id
+      or m.owner_id <> i.id::text)`,
+
+  'I13 interface on no network': sql`
+    select id::text as subject, 'follows no addresses' as detail
+    from interfaces where network_id is null and not follows_addresses`,
 
   'I13 interface at two devices at one time': sql`
     select interface_id::text as subject, 'from ' || started_at || ', before until ' || before as detail

@@ -85,43 +85,6 @@ export const macChecks: Readonly<Record<string, Sql>> = {
     where e.seq is null and exists (select from event_horizon where removed_through = 0)
       and m.at > (select coalesce(min(at), 'infinity') from events)`,
 
-  'I13 interface and its MAC': sql`
-    select m.id::text as subject, mac_text(m.mac) || ' of interface ' || m.interface_id || ', project '
-        || m.project_id as detail
-    from macs m left join interfaces i on i.id = m.interface_id
-    where m.interface_id is not null and (i.id is null
-      or i.network_id is distinct from m.network_id or i.project_id <> m.project_id
-      or m.owner_id <> i.id::text)`,
-
-  'I13 interface away from its network': sql`
-    select i.id::text as subject, 'on no network, though it follows no addresses' as detail
-    from interfaces i where i.network_id is null and not i.follows_addresses
-    union all
-    select i.id::text, 'on ' || coalesce(i.network_id::text, 'no network') || ', and allowed '
-      || a.address || ' on ' || a.network_id
-    from allowed_addresses a left join interfaces i on i.id = a.interface_id
-    where i.network_id is distinct from a.network_id`,
-
-  'I13 interface at two devices at one time': sql`
-    select interface_id::text as subject, 'from ' || started_at || ', before until ' || before as detail
-    from (
-      select *, lag(ended_at) over w as before
-      from (
-        select interface_id, started_at, ended_at from interface_history
-        union all
-        select id, attached_at, 'infinity' from interfaces
-      ) periods
-      window w as (partition by interface_id order by started_at, ended_at)
-    ) sorted
-    where before > started_at`,
-
-  'I13 address allowed to others than who has it alone': sql`
-    select a.id::text as subject, a.address || ' ' || a.role || ', and ' || b.address || ' ' || b.role
-        || ' of interface ' || b.interface_id as detail
-    from allowed_addresses a join allowed_addresses b
-      on b.network_id = a.network_id and b.id <> a.id and b.address && a.address
-    where a.role = 'exclusive' or a.role = 'primary' and b.role = 'primary'`,
-
   'I13 MAC waits for nobody': sql`
     select w.mac_id::text as subject, mac_text(w.mac) || ' until ' || w.reusable_at as detail
     from mac_waiting w left join mac_history h on h.id = w.mac_id

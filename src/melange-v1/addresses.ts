@@ -11,11 +11,11 @@ import {
 import { showAddressRow } from './address-views.ts'
 import { allocateAddress, NoMoreAddresses } from './allocate.ts'
 import { parentBlock } from './blocks.ts'
-import { Fault, notFound, refuseField } from './fault.ts'
+import { Fault, notFound } from './fault.ts'
 import { pageAnswer, pageOf } from './page.ts'
 import { readModel } from './request-body.ts'
 import { type Answer, type Call, route } from './route-table.ts'
-import { obtainInterface, optionalText, readMacOf, tell } from './takers.ts'
+import { obtainInterface, optionalText, readMacOf, tell, tenantOf } from './takers.ts'
 import { readAddress } from './values.ts'
 
 /**
@@ -41,9 +41,7 @@ async function allocate(call: Call): Promise<Answer> {
   const { db, params, settings } = call
   const block = await parentBlock(call)
   const fields = readModel(call, 'ip_address')
-  const tenant_id = fields.has('tenant_id')
-    ? (optionalText(fields, 'tenant_id') ?? refuseField('tenant_id', 'tenant_id should be present'))
-    : (params.tenant_id ?? '')
+  const tenant_id = tenantOf(fields, params.tenant_id)
   call.reach(tenant_id)
   const said = {
     vif_id: optionalText(fields, 'interface_id'),

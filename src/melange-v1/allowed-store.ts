@@ -50,7 +50,7 @@ export async function listAllowed(
 /**
  * Allows an interface an address of its network, beside whoever else uses it.
  *
- * @throws {Fault} 409 where it is allowed already, or somebody has it alone
+ * @throws {Fault} 400 where it is allowed already, 409 where somebody has it alone
  */
 export async function allowAddress(tx: Database, id: string, address: string): Promise<void> {
   try {
@@ -58,7 +58,7 @@ export async function allowAddress(tx: Database, id: string, address: string): P
   } catch (error) {
     if (!(error instanceof IpamError)) throw error
     if (error.code === 'allowed_address_exists') {
-      throw new Fault(409, 'The address is allowed on the interface already')
+      throw new Fault(400, 'The address is allowed on the interface already')
     }
     if (error.code === 'allowed_address_taken') {
       throw new Fault(409, 'Another interface is allowed the address exclusively')

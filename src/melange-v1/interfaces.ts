@@ -17,7 +17,7 @@ import {
 import { findByName, type InterfaceRow, lockByName, NoMoreMacs } from './interface-store.ts'
 import { readModel } from './request-body.ts'
 import { type Call, resource, route } from './route-table.ts'
-import { obtainInterface, optionalText, readMacOf, takeFrom } from './takers.ts'
+import { obtainInterface, optionalText, readMacOf, takeFrom, tenantOf } from './takers.ts'
 
 const onlyOld = { versions: ['0.1'] } as const
 
@@ -79,7 +79,7 @@ const allocations = [
       const fields = readModel(call, 'network')
       const said = {
         vif_id: params.interface_id ?? null,
-        tenant_id: optionalText(fields, 'tenant_id') ?? params.tenant_id ?? '',
+        tenant_id: tenantOf(fields, params.tenant_id),
         device_id: optionalText(fields, 'used_by_device'),
         mac: readMacOf(fields),
       }

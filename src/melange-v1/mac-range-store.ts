@@ -1,11 +1,12 @@
 import { type Static, Type } from 'typebox'
 import { type Database, rows } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
-import { formatMacPrefix, parseMacPrefix } from '../ip/mac.ts'
+import { formatMacPrefix } from '../ip/mac.ts'
 import { createMacRange, deleteMacRange } from '../resources/macs/range-store.ts'
 import { Id, Time } from '../schema.ts'
 import { Fault } from './fault.ts'
 import { isUuid } from './ids.ts'
+import { readMacPrefix } from './values.ts'
 
 const Row = Type.Object({
   id: Id,
@@ -24,8 +25,8 @@ const select = sql`
 
 /** The name of a range made here is its CIDR as it was written. */
 function show({ name, prefix, ...row }: Static<typeof Row>): MacRangeRow {
-  const written = parseMacPrefix(name)
-  const isSame = written !== null && formatMacPrefix(written.prefix) === prefix
+  const written = readMacPrefix(name)
+  const isSame = written !== null && formatMacPrefix(written) === prefix
   return { ...row, cidr: isSame ? name : prefix }
 }
 
@@ -44,9 +45,9 @@ export async function findMacRange(db: Database, id: string): Promise<MacRangeRo
 
 /** @throws {Fault} 400 @throws {IpamError} `mac_range_overlaps`, `mac_range_in_use` */
 export async function createV1MacRange(tx: Database, cidr: string): Promise<MacRangeRow> {
-  const read = parseMacPrefix(cidr)
+  const read = readMacPrefix(cidr)
   if (!read) throw new Fault(400, `${cidr} is no range of MAC addresses`)
-  const prefix = formatMacPrefix(read.prefix)
+  const prefix = formatMacPrefix(read)
   const { id } = await createMacRange(tx, { prefix, name: cidr })
   const range = await findMacRange(tx, id)
   if (!range) throw new Error('a MAC range that was created did not come back')

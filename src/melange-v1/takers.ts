@@ -1,5 +1,4 @@
 import type { Database } from '../db/database.ts'
-import { parseMac } from '../ip/mac.ts'
 import { appendEvents, type NewEvent } from '../resources/events/store.ts'
 import { moveInterface } from '../resources/interfaces/move-store.ts'
 import { lockSpace, releaseAddresses } from '../resources/interfaces/parts-store.ts'
@@ -19,7 +18,7 @@ import {
   NoMoreMacs,
 } from './interface-store.ts'
 import type { Call } from './route-table.ts'
-import { type Fields, textOf } from './values.ts'
+import { type Fields, readMac, textOf } from './values.ts'
 
 /** An interface as a request describes it. */
 export type Described = {
@@ -46,11 +45,19 @@ export function optionalText(fields: Fields, name: string): string | null {
   return text
 }
 
+/** Whose address it shall be: that of the path, if the body says nothing. @throws {Fault} 400 */
+export function tenantOf(fields: Fields, ofPath: string | undefined): string {
+  if (!fields.has('tenant_id')) return ofPath ?? ''
+  return (
+    optionalText(fields, 'tenant_id') ?? refuseField('tenant_id', 'tenant_id should be present')
+  )
+}
+
 /** @throws {Fault} 400 */
 export function readMacOf(fields: Fields): bigint | null {
   const text = optionalText(fields, 'mac_address')
   if (text === null) return null
-  const mac = parseMac(text)
+  const mac = readMac(text)
   if (mac === null) refuseField('mac_address', 'mac_address is not a valid address')
   return mac
 }

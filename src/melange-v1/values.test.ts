@@ -1,9 +1,19 @@
 import { describe, expect, test } from 'vitest'
 import { formatAddress } from '../ip/address.ts'
+import { formatMac, formatMacPrefix } from '../ip/mac.ts'
 import { formatPrefix } from '../ip/prefix.ts'
 import { octetsOf, offsetsOf } from './exclusions.ts'
 import { askedFormat, askedVersion, readPath } from './negotiate.ts'
-import { integerOf, readAddress, readNetwork, showAddress, showMask, Timestamp } from './values.ts'
+import {
+  integerOf,
+  readAddress,
+  readMac,
+  readMacPrefix,
+  readNetwork,
+  showAddress,
+  showMask,
+  Timestamp,
+} from './values.ts'
 import { writeXml } from './xml-write.ts'
 
 test.each([
@@ -130,6 +140,35 @@ test.each([
 ])('%j is the address %j', (text, address) => {
   const read = readAddress(text)
   expect(read && formatAddress(read)).toBe(address)
+})
+
+test.each([
+  ['ae:1:2:3:4:5', 'ae:01:02:03:04:05'],
+  ['AE-1-2-3-4-5', 'ae:01:02:03:04:05'],
+  ['ae00:0102:305', 'ae:00:01:02:03:05'],
+  ['ae.1.2', '00:ae:00:01:00:02'],
+  ['ae0001-020305', 'ae:00:01:02:03:05'],
+  ['ae0001020305', 'ae:00:01:02:03:05'],
+  ['ae:1:2:3:4', null],
+  ['ae:1:2:3:4:', null],
+  ['ae:1:2:3:4:500', null],
+  ['ae:1-2:3:4:5', null],
+  ['', null],
+])('%j is the MAC %j', (text, mac) => {
+  const read = readMac(text)
+  expect(read === null ? null : formatMac(read)).toBe(mac)
+})
+
+test.each([
+  ['ae:00:01:0:0:4/47', 'ae:00:01:00:00:04/47'],
+  ['ae:0:1:0:0:5/47', 'ae:00:01:00:00:04/47'],
+  ['ae0001000004', 'ae:00:01:00:00:04/48'],
+  ['ae:00:01:0:0:4/49', null],
+  ['ae:00:01:0:0:4/47/1', null],
+  ['x/47', null],
+])('%j is the MAC range %j', (text, range) => {
+  const read = readMacPrefix(text)
+  expect(read && formatMacPrefix(read)).toBe(range)
 })
 
 test.each([

@@ -1,4 +1,5 @@
 import { type Address, parseAddress } from '../ip/address.ts'
+import { formatMac, type MacPrefix, parseMac, parseMacPrefix } from '../ip/mac.ts'
 import { type Prefix, parsePrefix } from '../ip/prefix.ts'
 
 /** A time of the database, with microseconds; the formats write it differently. */
@@ -103,6 +104,36 @@ export function readAddress(text: string): Address | null {
   if (last >> bits > 0n || numbers.some(number => number > 255n)) return null
   const head = numbers.reduce((value, number) => (value << 8n) | number, 0n)
   return { version: 4, value: (head << bits) | last }
+}
+
+/**
+ * A MAC as the original's address library reads it: digits may be missing at the front of each group,
+ * of which there are six, or three of four digits, or two of six.
+ */
+export function readMac(text: string): bigint | null {
+  for (const [groups, digits] of [
+    [6, 2],
+    [3, 4],
+    [2, 6],
+  ] as const) {
+    for (const separator of [':', '-', '.']) {
+      const parts = text.split(separator)
+      const isMeant = parts.every(part => /^[0-9a-f]+$/i.test(part) && part.length <= digits)
+      if (parts.length === groups && isMeant) {
+        return BigInt(`0x${parts.map(part => part.padStart(digits, '0')).join('')}`)
+      }
+    }
+  }
+  return parseMac(text)
+}
+
+/** A range of MACs, which may be named by any of them. */
+export function readMacPrefix(text: string): MacPrefix | null {
+  const [head = '', ...length] = text.split('/')
+  const mac = readMac(head)
+  return mac === null
+    ? null
+    : (parseMacPrefix([formatMac(mac), ...length].join('/'))?.prefix ?? null)
 }
 
 /** Texts that were given as numbers are shown as numbers in the answer to that request. */

@@ -137,15 +137,16 @@ describe('the routes of a block', () => {
 
   test('are bounded in number', async () => {
     await api.db.query(sql`
-      insert into block_routes (id, block_id, destination, gateway)
-      select gen_random_uuid(), ${block.id}, set_masklen('10.0.0.0'::inet + n * 256, 24), '10.0.0.1'
+      insert into block_routes (id, block_id, destination, gateway, description)
+      select gen_random_uuid(), ${block.id}, set_masklen('10.0.0.0'::inet + n * 256, 24), '10.0.0.1',
+        'one of many'
       from generate_series(1, 255) n`)
     const last = await add('192.0.2.0/24', '10.0.0.1')
     const refused = await api.post(url, { destination: '192.0.3.0/24', gateway: '10.0.0.1' })
     expectProblem(refused, 'block_route_limit_reached', { status: 409 })
     expectStatus(204, await api.delete(`${url}/${last.id}`))
     await add('192.0.3.0/24', '10.0.0.1')
-    await api.db.query(sql`delete from block_routes where generation = 1`)
+    await api.db.query(sql`delete from block_routes where description = 'one of many'`)
   })
 
   test('go with their block, each with its event', async () => {

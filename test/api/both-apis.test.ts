@@ -194,22 +194,37 @@ describe('an interface made through v0.1 or v1.0', () => {
     await createInterface(api, { mac_address })
     const { id } = await named('vif-1')
     const before = await show(id)
-    v1Body(409, await ask({ name: 'vif-1' }))
+    v1Body(400, await ask({ name: 'vif-1' }))
     expect(await show(id)).toEqual(before)
     v1Body(201, await ask({ name: 'vif-1', block: 'blue' }))
     expect(await show(id)).toMatchObject({ network_id: blue, mac_address })
   })
 
+  test('is told why where the body names nobody as its tenant', async () => {
+    for (const tenant_id of [null, '']) {
+      const path = `tenants/red/networks/${red}/interfaces/vif-1/ip_allocations`
+      const refused = v1Body(400, await v1().old.post(path, { network: { tenant_id } }))
+      expect(JSON.stringify(refused)).toContain("'tenant_id'")
+    }
+    expect(interfacesOf(await api.get('/v2/interfaces'))).toEqual([])
+  })
+
+  test('may spell its MAC in short', async () => {
+    const asked = ask({ name: 'vif-1', mac_address: 'ae:1:2:3:4:5' })
+    v1Body(201, await asked)
+    expect(await named('vif-1')).toMatchObject({ mac_address: 'ae:01:02:03:04:05' })
+  })
+
   test('has no MAC that anyone has on any network', async () => {
     const mac_address = '02:00:00:00:00:01'
     await createInterface(api, { mac_address, network_id: blue })
-    v1Body(409, await ask({ name: 'vif-1', mac_address }))
+    v1Body(400, await ask({ name: 'vif-1', mac_address }))
     const answers = await Promise.all(
       (['red', 'blue', 'none'] as const).map((block, n) =>
         ask({ name: `vif-${n}`, block, mac_address: '02:00:00:00:00:02' }),
       ),
     )
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409, 409])
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 400, 400])
   })
 
   test('without a name serves its tenant, and has none', async () => {
@@ -334,7 +349,7 @@ describe('an allowed address', () => {
     expectStatus(204, await api.delete(`/v2/interfaces/${id}/allowed-addresses/${allowed?.id}`))
     v1Body(404, await v1().old.get(`${allowedPath}/10.0.0.1`))
     v1Body(201, await allow('10.0.0.1'))
-    v1Body(409, await allow('10.0.0.1'))
+    v1Body(400, await allow('10.0.0.1'))
     v1Body(200, await v1().old.delete(`${allowedPath}/10.0.0.1`))
     expect(await typesSince(cursor)).toEqual([
       'allowed_address.created',
@@ -415,4 +430,15 @@ test('routes, NAT mappings and policies are the same here and there', async () =
   const given = await createInterface(api, { network_id: blue, mac_address: null, families: [4] })
   const next = await createInterface(api, { network_id: blue, mac_address: null, families: [4] })
   expect([given, next].flatMap(addressesOf)).toEqual(['10.1.0.0', '10.1.0.2'])
+})
+
+test('an IPv6 block of v1.0 is refused on a network whose MTU is too small for it', async () => {
+  const small = expectStatus(200, await api.patch(`/v2/networks/${red}`, { mtu: 1279 }))
+  const ip_block = { type: 'private', cidr: 'fd00::/64', network_id: small.id }
+  for (const client of [v1().old, v1().new]) {
+    const refused = v1Body(409, await client.post('tenants/red/ip_blocks', { ip_block }))
+    expect(JSON.stringify(refused)).toMatch(/Conflict.*1280/)
+  }
+  expectStatus(200, await api.patch(`/v2/networks/${red}`, { mtu: null }))
+  v1Body(201, await v1().new.post('tenants/red/ip_blocks', { ip_block }))
 })

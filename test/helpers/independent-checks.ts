@@ -144,16 +144,22 @@ const changes: Readonly<Record<string, readonly string[]>> = {
   address_scope: ['created', 'updated', 'deleted'],
   quota: ['updated', 'deleted'],
   floating_ip: ['created', 'updated', 'associated', 'moved', 'disassociated', 'deleted'],
+  interface: ['created', 'updated', 'deleted'],
+  allowed_address: ['created', 'updated', 'deleted'],
+  mac_range: ['created', 'updated', 'deleted'],
+  mac: ['created', 'released'],
+  block_route: ['created', 'updated', 'deleted'],
+  dhcp_option: ['created', 'updated', 'deleted'],
 }
 /** Things whose ids callers may use again. */
-const reusable = ['network', 'floating_ip']
+const reusable = ['network', 'floating_ip', 'interface']
 /** What is made by the first change of it. */
 const firstOf = (kind: string) => (kind === 'quota' ? 'updated' : 'created')
 
 /** The events of each object tell its whole life, in order, up to its present state. */
 async function findEventFaults(query: Query): Promise<string[]> {
   const events = await query(`
-    select type, object_id, (data ->> 'generation')::int as generation from events
+    select type, object_id, coalesce((data ->> 'generation')::int, 1) as generation from events
     where split_part(type, '.', 2) not in ('threshold_reached', 'threshold_left')
       and type not like 'nat\\_mapping.%' order by seq`)
   // What the migration made has no event of its beginning.
@@ -165,7 +171,7 @@ async function findEventFaults(query: Query): Promise<string[]> {
   for (const { type, object_id, generation } of events) {
     const [kind = '', change = ''] = String(type).split('.')
     const before = present.get(object_id)
-    const step = change === 'deleted' ? 0 : 1
+    const step = change === 'deleted' || kind === 'mac' ? 0 : 1
     const isAgain = reusable.includes(kind) && before?.isGone
     const isNext =
       before && !isAgain
@@ -184,6 +190,13 @@ async function findEventFaults(query: Query): Promise<string[]> {
     union all select id, generation, false from networks
     union all select id, generation, false from policies
     union all select id, generation, false from floating_ips
+    union all select id, generation, false from interfaces
+    union all select id, generation, false from allowed_addresses
+    union all select id, generation, false from mac_ranges
+    union all select id, generation, false from block_routes
+    union all select id, generation, false from dhcp_options
+    union all select id, 1, false from macs
+    union all select id, 1, true from mac_history
     union all select id, generation, false from address_scopes
     union all select id, generation, false from quotas`)
   for (const { id, generation, is_gone } of objects) {

@@ -41,7 +41,7 @@ const damages: readonly Damage[] = [
     sql: `alter table interfaces drop constraint interfaces_check;
           insert into interfaces (id, project_id, attached_at)
           values (gen_random_uuid(), 'p', now())`,
-    named: ['I13 interface away from its network', 'I9 change without its event'],
+    named: ['I13 interface on no network', 'I9 change without its event'],
   },
   {
     what: 'a free range is deleted',

@@ -1,5 +1,6 @@
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, inject, test } from 'vitest'
 import { corpora, differing, replay } from '../helpers/conformance.ts'
+import { createDatabase, dropDatabase } from '../helpers/direct-sql.ts'
 import {
   adminToken,
   cleanUp,
@@ -9,15 +10,27 @@ import {
   temporaryFolder,
 } from '../helpers/server-process.ts'
 
-describe('what the original Melange answered is what this one answers', () => {
-  afterAll(cleanUp)
+const postgres = inject('postgresUrl')
+const databases: string[] = []
 
-  test.each(Object.entries(corpora))('%s', async (corpus, melange_v1) => {
+/** A database of its own: corpora change what is global, as MAC ranges are. */
+async function freshDatabase(folder: string): Promise<Record<string, string>> {
+  if (postgres === '') return { MELANGE_DATA_DIR: `${folder}/data` }
+  const database = await createDatabase(postgres)
+  databases.push(database)
+  return { DATABASE_URL: database }
+}
+
+describe('what the original Melange answered is what this one answers', () => {
+  afterAll(async () => {
+    await cleanUp()
+    for (const database of databases) await dropDatabase(database)
+  })
+
+  test.concurrent.each(Object.entries(corpora))('%s', async (corpus, melange_v1) => {
     const folder = temporaryFolder()
-    const env = {
-      MELANGE_CONFIG: settingsFile({ melange_v1, log_level: 'warn' }),
-      MELANGE_DATA_DIR: `${folder}/data`,
-    }
+    const settings = settingsFile({ melange_v1, log_level: 'warn' })
+    const env = { MELANGE_CONFIG: settings, ...(await freshDatabase(folder)) }
     const server = await ServerProcess.start(env)
     const found = await replay(server.url, { corpus, token: adminToken, folder })
     expect(found.length).toBeGreaterThan(0)

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Interface } from '../../src/resources/interfaces/schema.ts'
 import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
 import type { Answer, Problem } from '../helpers/http-client.ts'
+import { findContradictions } from '../helpers/independent-checks.ts'
 import { findInterfaceContradictions } from '../helpers/interface-checks.ts'
 import { Random } from '../helpers/random.ts'
 import { cleanUp, runAudit, ServerProcess, settingsFile } from '../helpers/server-process.ts'
@@ -48,6 +49,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
   let requests = 0
   const outcomes = new Map<string, number>()
   const faults: string[] = []
+  const ranges: string[] = []
 
   beforeAll(async () => {
     database = await createDatabase(inject('postgresUrl'))
@@ -93,7 +95,10 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
       await create('blocks', { scope_id, network_id, cidr: `10.${n}.1.0/28`, priority: 1 })
       await create('blocks', { scope_id, network_id, cidr: `2001:db8:${n}::/64` })
     }
-    const range = (prefix: string, more: object) => create('mac-ranges', { prefix, ...more })
+    const range = async (prefix: string, more: object) => {
+      const { id } = await create<{ id: string }>('mac-ranges', { prefix, ...more })
+      ranges.push(id)
+    }
     await range('52:54:00:00:00:00/43', { reuse_after_seconds: 1 })
     await range('52:54:00:01:00:00/42', { strategy: 'random', forbidden: ['52:54:00:01:00:00/46'] })
     await range('52:54:00:02:00:00/44', { uniqueness: 'network' })
@@ -140,7 +145,10 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
         const path = `devices/vm-${random.below(12)}/interfaces`
         await ask('replace', send('PUT', path, { project_id, interfaces }))
       } else if (choice === 8) {
-        const body = { project_id, network_id: random.pick(networks), owner_id: project_id }
+        // Of a range that is named, which locks its pool alone, or of any.
+        const range_id = random.pick([undefined, ...ranges])
+        const network_id = random.pick(networks)
+        const body = { project_id, network_id, range_id, owner_id: project_id }
         const mac = await ask('mac', send<{ id: string }>('POST', 'macs', body))
         if (mac) macs.push(mac.id)
       } else if (choice === 9 && macs.length > 0) {
@@ -232,6 +240,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
       expect(outcomes.get(`${what}: done`)).toBeGreaterThan(0)
     }
     await withPostgres(database, async query => {
+      expect(await findContradictions(query)).toEqual([])
       expect(await findInterfaceContradictions(query)).toEqual([])
       const over = `select project_id from interfaces where project_id = 'p0'
         group by project_id having count(*) > ${quota}`

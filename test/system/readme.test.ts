@@ -23,7 +23,7 @@ test('the tour of the README works as it stands', async () => {
   const [certain, row, prefix, utilisation, holder, _then, held, ...more] = answers.map(answer =>
     JSON.parse(answer),
   )
-  const [_v4, _v6, both, network, explained, released, events] = more
+  const [_v4, _v6, both, _range, nics, told, network, explained, released, events] = more
   expect(certain.allocations).toMatchObject([{ address: '10.1.1.9' }])
   const hosts: number[] = row.allocations.map(({ address }: { address: string }) =>
     Number(address.replace('10.1.1.', '')),
@@ -40,8 +40,12 @@ test('the tour of the README works as it stands', async () => {
     { address: '10.2.0.1', expires_at: expect.any(String) },
     { address: '2001:db8::1' },
   ])
+  const [nic] = nics.interfaces
+  expect(nic).toMatchObject({ name: 'eth0', mac_address: expect.stringMatching(/^52:54:00/) })
+  expect(told.links).toMatchObject([{ ethernet_mac_address: nic.mac_address }])
+  expect(told.networks).toMatchObject([{ ip_address: '10.2.0.2' }, { ip_address: '2001:db8::2' }])
   expect(network).toMatchObject({ name: 'web', policy_id: expect.any(String) })
   expect(explained).toMatchObject({ state: 'excluded', detail: expect.stringContaining('network') })
   expect(released).toMatchObject({ address: '10.1.1.1', generation: 2 })
-  expect(events.events).toHaveLength(3 + 11 + 1 + 2 + 2 + 2 + 1)
+  expect(events.events).toHaveLength(3 + 11 + 1 + 2 + 2 + 5 + 2 + 1)
 })
