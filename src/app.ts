@@ -3,6 +3,7 @@ import type { ValidatorFactory } from '@fastify/ajv-compiler'
 import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
+import { enforce } from './access/enforce.ts'
 import { createAuthenticator } from './auth/authenticate.ts'
 import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
@@ -17,6 +18,7 @@ import { createMetrics } from './metrics/metrics.ts'
 import { metricsRoutes } from './metrics/routes.ts'
 import { createOidc } from './oidc/authority.ts'
 import type { OidcSettings } from './oidc-config.ts'
+import { openPolicy } from './policy/file.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
   AddressScope,
@@ -214,6 +216,7 @@ export type AppOptions = {
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
   readonly oidc: OidcSettings
+  readonly policy: { readonly file?: string | undefined }
   readonly api: { readonly body_bytes_max: number; readonly request_timeout_seconds: number }
   readonly melange_v1: MelangeV1Settings
   readonly logger?: FastifyBaseLogger
@@ -290,13 +293,20 @@ export async function buildApp(options: AppOptions) {
   app.addHook('onClose', () => tokens.close())
   const authenticate = createAuthenticator([tokens, createOidc({ settings: oidc })])
 
+  const rules = openPolicy({
+    file: options.policy.file,
+    onError: err => app.log.error({ err }, 'the policy file is refused'),
+    onChange: () => app.log.info('the policy file has changed'),
+  })
+
   await app.register(versionList)
   await app.register(statusRoutes, { db, version })
-  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate })
+  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate, rules })
   await app.register(async v2 => {
     v2.decorateRequest('caller', null)
     v2.addHook('onRequest', authenticate)
     readIdempotencyKeys(v2)
+    enforce(v2, { db, rules })
     tagAnswers(v2)
     await v2.register(addressScopeRoutes, { db })
     await v2.register(networkRoutes, { db })

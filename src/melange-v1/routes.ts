@@ -1,6 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { accessOf } from '../access/access.ts'
+import { callerOf } from '../auth/authenticate.ts'
 import { type Database, retryTransaction } from '../db/database.ts'
 import { errorCatalogue, IpamError } from '../errors.ts'
+import type { Rules } from '../policy/rules.ts'
 import { addressRoutes } from './addresses.ts'
 import { allowedRoutes } from './allowed.ts'
 import { blockRoutes } from './blocks.ts'
@@ -34,6 +37,7 @@ export type MelangeV1Options = {
   readonly db: Database
   readonly settings: Settings
   readonly authenticate: (request: FastifyRequest) => Promise<void>
+  readonly rules: () => Rules
 }
 
 /**
@@ -42,7 +46,7 @@ export type MelangeV1Options = {
  */
 export async function melangeV1(
   app: FastifyInstance,
-  { db, settings, authenticate }: MelangeV1Options,
+  { db, settings, authenticate, rules }: MelangeV1Options,
 ): Promise<void> {
   app.decorateRequest('caller', null)
   app.removeAllContentTypeParsers()
@@ -63,15 +67,24 @@ export async function melangeV1(
         throw isUnsupported ? new Fault(406, 'version not supported') : noSuchPath()
       }
       if (settings.extensions && /^\/extensions(\.(json|xml))?$/.test(path)) {
+        demand(request, rules(), undefined)
         if (request.method === 'GET') return sendExtensions(reply, format)
       }
       const match = findRoute(version, request.method, path)
       if (!match) throw noSuchPath()
+      demand(request, rules(), match.params.tenant_id)
       const answer = await answerOf(match, request, { db, settings })
       if (answer.fault) throw answer.fault
       return send(reply, format, answer)
     })
   }
+}
+
+/** @throws {IpamError} `forbidden` */
+function demand(request: FastifyRequest, rules: Rules, tenant: string | undefined): void {
+  const access = accessOf(rules, callerOf(request), request.log)
+  if (tenant === undefined) access.demand('melange_v1:global', {})
+  else access.demand('melange_v1:tenant', { project_id: tenant })
 }
 
 const pathOf = ({ url }: FastifyRequest): string => url.split('?')[0] ?? url

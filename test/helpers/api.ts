@@ -86,6 +86,7 @@ const defaults = {
   api: { body_bytes_max: 1_048_576, request_timeout_seconds: 30 },
   melange_v1: settings.melange_v1,
   oidc: settings.oidc,
+  policy: settings.policy,
 }
 
 /** An API over a database of its own; its answers are held against its OpenAPI document. */
