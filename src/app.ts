@@ -3,6 +3,7 @@ import type { ValidatorFactory } from '@fastify/ajv-compiler'
 import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
+import { describeProjects } from './access/documents.ts'
 import { enforce } from './access/enforce.ts'
 import { createAuthenticator } from './auth/authenticate.ts'
 import { createOwnTokens } from './auth/own-tokens.ts'
@@ -258,7 +259,7 @@ export async function buildApp(options: AppOptions) {
       },
       security: [{ token: [] }, { bearer: [] }],
     },
-    transformObject: describeHeaders,
+    transformObject: made => describeProjects(describeHeaders(made)),
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`),
     },

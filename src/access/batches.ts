@@ -120,3 +120,15 @@ export async function demandOnBlock(
   if (!owner && key && (await isKeyKnown(db, key))) return
   access.demandOn(rule, thing, owner)
 }
+
+/** The id of an allocation, if the caller may see it, else null. */
+export async function idIfSeen(
+  { db, request }: { db: Database; request: Request },
+  id: string | null,
+): Promise<string | null> {
+  const access = accessTo(request)
+  if (id === null || access.mayAlways('allocations:get') === true) return id
+  const thing: Named = { kind: 'allocation', id, field: 'allocation_id' }
+  const owner = (await findOwners(db, [thing]))(thing)
+  return owner && access.sees('allocation', owner) ? id : null
+}

@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { callerOf } from '../auth/authenticate.ts'
 import type { Database } from '../db/database.ts'
-import { IpamError } from '../errors.ts'
+import { type Conflict, type ErrorCode, errorCatalogue, IpamError } from '../errors.ts'
 import { canonicalAddress } from '../fields.ts'
 import { keyOf } from '../idempotency.ts'
 import type { RuleName } from '../policy/defaults.ts'
 import type { Target } from '../policy/evaluate.ts'
 import type { Rules } from '../policy/rules.ts'
 import { type Access, accessOf, targetOf } from './access.ts'
-import { type Bound, boundedTo, unbounded } from './bound-store.ts'
+import { type Bound, unbounded } from './bound-store.ts'
 import { kindOf, type Plan, planOf } from './plans.ts'
 import { sourceOf } from './sources.ts'
 import { findOwners, findPublicBlock, isKeyKnown, type Owner, type Owners } from './target-store.ts'
@@ -55,6 +55,41 @@ export function enforce(app: FastifyInstance, policy: Policy): void {
   app.addHook('preHandler', async request => {
     await check(request, planOfRequest(request), policy.db)
   })
+  app.addHook<Partial<Problem> | null>('preSerialization', (request, _reply, payload, done) => {
+    if (!payload?.conflicts) return done(null, payload)
+    hideConflicts(request, payload as Problem, policy.db).then(
+      shown => done(null, shown),
+      error => done(error),
+    )
+  })
+}
+
+type Problem = {
+  readonly code: ErrorCode
+  readonly detail: string
+  readonly conflicts: readonly Conflict[]
+}
+
+const kindOfConflict = {
+  block: 'block',
+  allocation: 'allocation',
+  quarantine: 'allocation',
+  mac: 'mac',
+} as const
+
+/** A problem without those things in the way that the caller may not see, and without their names. */
+async function hideConflicts(request: Request, problem: Problem, db: Database): Promise<object> {
+  const access = accessTo(request)
+  const named = problem.conflicts.map(({ type, id }) => ({ kind: kindOfConflict[type], id }))
+  if (named.every(({ kind }) => access.mayAlways(seenBy[kind]) === true)) return problem
+  const owners = await findOwners(db, named)
+  const conflicts = problem.conflicts.filter((_, index) => {
+    const { kind, id } = named[index] as (typeof named)[number]
+    const owner = owners({ kind, id })
+    return owner !== undefined && access.sees(kind, owner)
+  })
+  if (conflicts.length === named.length) return problem
+  return { ...problem, conflicts, detail: `${errorCatalogue[problem.code].title}.` }
 }
 
 type Body = Readonly<Record<string, unknown>>

@@ -80,11 +80,16 @@ export async function melangeV1(
   }
 }
 
-/** @throws {IpamError} `forbidden` */
+/**
+ * What is read below the path of a tenant is of that tenant. What is written there may name tenants and
+ * networks of others in its body, so it takes the rights of who may do all.
+ *
+ * @throws {IpamError} `forbidden`
+ */
 function demand(request: FastifyRequest, rules: Rules, tenant: string | undefined): void {
   const access = accessOf(rules, callerOf(request), request.log)
-  if (tenant === undefined) access.demand('melange_v1:global', {})
-  else access.demand('melange_v1:tenant', { project_id: tenant })
+  if (tenant !== undefined) access.demand('melange_v1:tenant', { project_id: tenant })
+  if (tenant === undefined || request.method !== 'GET') access.demand('melange_v1:global', {})
 }
 
 const pathOf = ({ url }: FastifyRequest): string => url.split('?')[0] ?? url

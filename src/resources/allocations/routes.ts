@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { boundEach, refusalsToTake, releaseBounded } from '../../access/batches.ts'
+import { boundEach, idIfSeen, refusalsToTake, releaseBounded } from '../../access/batches.ts'
 import { accessTo, boundTo } from '../../access/enforce.ts'
 import { createOwnerCache } from '../../access/owner-cache.ts'
 import { type Database, retryTransaction, tryOut } from '../../db/database.ts'
@@ -158,7 +158,9 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
           200: closed({
             address: AddressText,
             state: oneOf(addressStates),
-            allocation_id: Nullable(Id, { description: 'Who has it, or had it last.' }),
+            allocation_id: Nullable(Id, {
+              description: 'Who has it, or had it last; null also if the caller may not see that.',
+            }),
             purpose: Nullable(Type.String({ description: 'What alone it is given out for.' })),
             detail: Nullable(Type.String()),
           }),
@@ -166,9 +168,11 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ params: { block_id, address } }) => {
+    async request => {
+      const { block_id, address } = request.params
       await getBlock(db, block_id)
-      return explainAddress(db, block_id, canonicalAddress(address, 'address'))
+      const found = await explainAddress(db, block_id, canonicalAddress(address, 'address'))
+      return { ...found, allocation_id: await idIfSeen({ db, request }, found.allocation_id) }
     },
   )
 
