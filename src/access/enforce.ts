@@ -107,6 +107,8 @@ function nameProject(body: unknown, access: Access, { project, rule }: Plan): vo
   const bodies = Array.isArray(body.items) ? body.items.filter(isObject) : [body]
   for (const one of bodies) {
     if (Object.hasOwn(one, 'project_id') || Object.hasOwn(one, 'system_scope')) continue
+    // Allocations that are named one by one are of whatever project they are.
+    if (rule === 'allocations:release' && !Object.hasOwn(one, 'owner_id')) continue
     if (project === 'optional' && access.mayAlways(rule) === true) continue
     Object.assign(one, { project_id })
   }
@@ -133,7 +135,14 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
     about === 'thing' && parameter
       ? { kind: kindOf(parameter), id: params[parameter] ?? '', field: parameter }
       : null
-  const named = namesIn(body, plan)
+  const { scope_id } = query as { scope_id?: string }
+  const named = [
+    ...namesIn(body, plan),
+    // Limits are those of a project in an address scope, which is looked up to show them.
+    ...(about === 'project' && scope_id !== undefined
+      ? [{ kind: 'address_scope', id: scope_id, field: 'scope_id' } as const]
+      : []),
+  ]
   if (needsNoLook(access, rule, named)) return
 
   const address = await publicBlockOf(db, rule, body)

@@ -46,4 +46,9 @@ test('what a body names is told by its members', () => {
     names: ['network_id'],
     project: 'optional',
   })
+  const items = bodyOf({ items: { items: bodyOf({ project_id: {} }, ['project_id']) } })
+  expect(plan('POST', '/v2/allocations/bulk', items)).toMatchObject({
+    names: [],
+    project: 'required',
+  })
 })

@@ -57,29 +57,22 @@ export function planOf(
     const { $ref } = (one ?? {}) as Schema
     return ($ref === undefined ? one : resolve($ref.replace(/#$/, ''))) as Schema
   }
-  const { properties = {}, required = [] } = (body === undefined ? {} : schema(body)) ?? {}
+  const whole = (body === undefined ? {} : schema(body)) ?? {}
+  const { properties = {} } = whole
+  if (decidedInBatches.has(operation)) {
+    const each = schema(properties.items?.items) ?? whole
+    return { rule, about: 'batch', parameter: null, names: [], project: projectIn(each) }
+  }
   const ofEach = schema(properties.interfaces?.items)?.properties ?? {}
-  const members = [...Object.keys(properties), ...Object.keys(ofEach)]
-  const isBatch = decidedInBatches.has(operation)
-  const names = isBatch
-    ? []
-    : [...new Set(members.filter(name => /_ids?$/.test(name) && !onlyTexts.has(name)))]
+  const members = new Set([...Object.keys(properties), ...Object.keys(ofEach)])
+  const names = [...members].filter(name => /_ids?$/.test(name) && !onlyTexts.has(name))
   const unknown = names.find(name => !Object.hasOwn(namedBy, name))
   if (unknown) throw new Error(`${operation}: nothing is known of what ${unknown} names`)
-  if (isBatch) {
-    return {
-      rule,
-      about: 'batch',
-      parameter: null,
-      names,
-      project: projectIn(properties, required),
-    }
-  }
   const first = /\{(\w+)\}/.exec(path)?.[1]
-  return { rule, ...subjectOf(verb, first), names, project: projectIn(properties, required) }
+  return { rule, ...subjectOf(verb, first), names, project: projectIn(whole) }
 }
 
-function projectIn(properties: object, required: readonly string[]): Plan['project'] {
+function projectIn({ properties = {}, required = [] }: Schema): Plan['project'] {
   if (!('project_id' in properties)) return 'none'
   return required.includes('project_id') ? 'required' : 'optional'
 }

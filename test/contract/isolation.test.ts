@@ -4,9 +4,9 @@ import type { RuleName } from '../../src/policy/defaults.ts'
 import { loadPolicy } from '../../src/policy/file.ts'
 import { operationRules } from '../../src/policy/operation-rules.ts'
 import { type Answer, Api } from '../helpers/api.ts'
-import { asCaller } from '../helpers/callers.ts'
 import { operationsOf } from '../helpers/contract.ts'
 import { createWorld, kinds, payloads, type World, whoseProject } from '../helpers/isolation.ts'
+import { callerAs, createPersonas, type Persona, personas } from '../helpers/personas.ts'
 
 // I10: each operation on a thing of the path, for each persona and for own, foreign and shared things. What
 // is expected is what the rules say of the thing; what the server answers is its own affair.
@@ -14,34 +14,18 @@ import { createWorld, kinds, payloads, type World, whoseProject } from '../helpe
 const api = new Api()
 const rules = loadPolicy(undefined)
 let world: World
-const tokens = new Map<string, string>()
-
-const personas = {
-  none: { project_id: 'red', roles: ['nothing'] },
-  reader: { project_id: 'red', roles: ['reader'] },
-  member: { project_id: 'red', roles: ['member'] },
-  manager: { project_id: 'red', roles: ['manager'] },
-  service: { project_id: 'services', roles: ['service'] },
-  'admin of a project': { project_id: 'green', roles: ['admin'] },
-  'reader of the system': { system_scope: 'all', roles: ['reader'] },
-  'admin of the system': { system_scope: 'all', roles: ['admin'] },
-} as const
-type Persona = keyof typeof personas
+let tokens: Readonly<Record<Persona, string>>
 
 beforeAll(async () => {
   await api.open()
   world = await createWorld(api)
-  for (const [name, grant] of Object.entries(personas)) {
-    const { body } = await api.post('/v2/tokens', { name, ...grant })
-    tokens.set(name, (body as unknown as { secret: string }).secret)
-  }
+  tokens = await createPersonas(api)
 })
 afterAll(() => api.close())
 
-const callerOf = (persona: Persona) => asCaller(personas[persona])
 const may = (persona: Persona, rule: RuleName, project_id: string | null) => {
   const target = { project_id, scope: { project_id }, source: { project_id } }
-  return authorize(rules, callerOf(persona), rule, target).allowed
+  return authorize(rules, callerAs(persona), rule, target).allowed
 }
 const ruleOf = (operation: string) =>
   Object.entries(operationRules).find(([, { operations }]) =>
@@ -58,7 +42,7 @@ const send = (
     method: method as 'GET',
     url,
     // Nothing is changed: no thing has this generation.
-    headers: { 'x-auth-token': tokens.get(persona) ?? '', 'if-match': '"2147483647"' },
+    headers: { 'x-auth-token': tokens[persona], 'if-match': '"2147483647"' },
     ...(payload && { payload }),
   })
 
@@ -89,7 +73,7 @@ const others: Readonly<Record<string, string>> = {
   allocation_id: absent,
 }
 
-describe.each(Object.keys(personas) as Persona[])('%s', persona => {
+describe.each(personas)('%s', persona => {
   test.each(['own', 'foreign', 'shared'] as const)('on %s things', async whose => {
     for (const { method, path, operationId, parameter, kind } of onThings()) {
       const rule = ruleOf(`${method} ${path}`)
@@ -104,8 +88,7 @@ describe.each(Object.keys(personas) as Persona[])('%s', persona => {
       const payload = payloads[operationId]
       const answer = await send(persona, method, urlOf(id), payload)
       const where = `${operationId} by ${persona} on ${whose}`
-      const see = `${kind === 'address_scope' ? 'address_scope' : kind}`
-      const get = { policy: 'policies', mac: 'macs' }[see] ?? `${see}s`
+      const get = kind === 'policy' ? 'policies' : `${kind}s`
       const verdict = verdictOf(answer, `${kind}_not_found`)
       if (may(persona, rule, project_id)) expect([where, verdict]).toEqual([where, 'allowed'])
       else if (may(persona, `${get}:get` as RuleName, project_id)) {

@@ -91,13 +91,10 @@ export async function createWorld(api: Api): Promise<World> {
       ? Promise.resolve('public')
       : post('/v2/address-scopes', { ...of(whose), name: `scope-${made++}` })
   const newNetwork = (whose: Whose) => post('/v2/networks', of(whose))
-  const newBlock = async (whose: Whose, more: object = {}) =>
-    post('/v2/blocks', {
-      ...of(whose),
-      scope_id: await newScope(whose),
-      cidr: nextCidr(),
-      ...more,
-    })
+  const newBlock = async (whose: Whose, more: object = {}) => {
+    const place = 'scope_id' in more ? {} : { scope_id: await newScope(whose) }
+    return post('/v2/blocks', { ...of(whose), ...place, cidr: nextCidr(), ...more })
+  }
   const newAllocation = async (whose: Whose, block_id?: string) => {
     const { allocations } = expectStatus(
       201,
@@ -127,7 +124,9 @@ export async function createWorld(api: Api): Promise<World> {
       return post('/v2/interfaces', { ...of(whose), network_id, mac_range_id, families: [4] })
     },
   }
+  const publicBlock = (whose: Whose) => newBlock(whose, { scope_id: 'public' })
   const common = {
+    public_block: publicBlock,
     address_scope: newScope,
     network: newNetwork,
     block: (whose: Whose) => newBlock(whose),
