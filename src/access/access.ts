@@ -31,8 +31,27 @@ export type Access = {
 type Log = Pick<FastifyRequest['log'], 'info'>
 
 export function accessOf(rules: Rules, caller: Caller, log: Log): Access {
-  const may = (rule: RuleName, target: Target) => authorize(rules, caller, rule, target).allowed
-  const mayAlways = (rule: RuleName) => authorizeForAny(rules, caller, rule)
+  const { always, single } = verdictsOf(rules, caller)
+
+  function mayAlways(rule: RuleName): boolean | null {
+    const known = always.get(rule)
+    if (known !== undefined) return known
+    const verdict = authorizeForAny(rules, caller, rule)
+    always.set(rule, verdict)
+    return verdict
+  }
+
+  function may(rule: RuleName, target: Target): boolean {
+    const sure = mayAlways(rule)
+    if (sure !== null) return sure
+    const key = `${rule} ${JSON.stringify(target)}`
+    const known = single.get(key)
+    if (known !== undefined) return known
+    const { allowed } = authorize(rules, caller, rule, target)
+    if (single.size >= verdictsMax) single.clear()
+    single.set(key, allowed)
+    return allowed
+  }
 
   function demand(rule: RuleName, target: Target): void {
     const verdict = authorize(rules, caller, rule, target)
@@ -64,6 +83,27 @@ export function accessOf(rules: Rules, caller: Caller, log: Log): Access {
   }
 
   return { caller, may, mayAlways, demand, sees, demandOn, boundOf }
+}
+
+/** What rules said to a caller: of whatever target, and of single ones. */
+type Verdicts = {
+  readonly always: Map<RuleName, boolean | null>
+  readonly single: Map<string, boolean>
+}
+
+const verdictsMax = 1000
+const verdicts = new WeakMap<Rules, WeakMap<Caller, Verdicts>>()
+
+/**
+ * To ask the rules takes as long as a good part of a request. Who asks again with the same token is the same
+ * caller, and a change of the policy makes other rules.
+ */
+function verdictsOf(rules: Rules, caller: Caller): Verdicts {
+  const ofRules = verdicts.get(rules) ?? new WeakMap<Caller, Verdicts>()
+  verdicts.set(rules, ofRules)
+  const known = ofRules.get(caller) ?? { always: new Map(), single: new Map() }
+  ofRules.set(caller, known)
+  return known
 }
 
 /** What the rules are asked about a thing. */

@@ -143,7 +143,7 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
       ? [{ kind: 'address_scope', id: scope_id, field: 'scope_id' } as const]
       : []),
   ]
-  if (needsNoLook(access, rule, named)) return
+  if (needsNoLook(access, plan, named)) return
 
   const address = await publicBlockOf(db, rule, body)
   const asked = [...(subject ? [subject] : []), ...named, ...address]
@@ -169,12 +169,12 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
 }
 
 /** Whether the rules allow all of it whatever it is done to. */
-const needsNoLook = (access: Access, rule: RuleName, named: readonly Named[]): boolean =>
-  access.mayAlways(rule) === true &&
+const needsNoLook = (access: Access, plan: Plan, named: readonly Named[]): boolean =>
+  access.mayAlways(plan.rule) === true &&
   named.every(
     one =>
       access.mayAlways(seenBy[one.kind]) === true &&
-      (one.kind !== 'network' || access.mayAlways('networks:update') !== false),
+      (!joins(plan, one) || access.mayAlways('networks:update') === true),
   )
 
 type Found = {
