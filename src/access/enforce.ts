@@ -263,9 +263,11 @@ async function publicBlockOf(db: Database, rule: RuleName, body: Body): Promise<
   const isAlone = rule === 'floating_ips:create' && !block_id && !network_id
   if (!isAlone || typeof address !== 'string') return []
   const id = await findPublicBlock(db, canonicalAddress(address, 'address'))
-  if (!id) throw outsideBlocks(body)
-  return [{ kind: 'block', id, field: 'address' }]
+  return [{ kind: 'block', id: id ?? noId, field: 'address' }]
 }
+
+/** What nothing has. */
+const noId = '00000000-0000-0000-0000-000000000000'
 
 const outsideBlocks = ({ address }: Body) =>
   new IpamError(

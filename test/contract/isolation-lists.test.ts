@@ -9,11 +9,13 @@ import { createPersonas, type Persona } from '../helpers/personas.ts'
 const api = new Api()
 let world: World
 let tokens: Readonly<Record<Persona, string>>
+/** Milliseconds: a world has some hundred things. */
+const patience = 240_000
 beforeAll(async () => {
   await api.open()
   world = await createWorld(api)
   tokens = await createPersonas(api)
-})
+}, patience)
 afterAll(() => api.close())
 
 const get = (persona: Persona, url: string) =>

@@ -16,11 +16,13 @@ const rules = loadPolicy(undefined)
 let world: World
 let tokens: Readonly<Record<Persona, string>>
 
+/** Milliseconds: a world has some hundred things. */
+const patience = 240_000
 beforeAll(async () => {
   await api.open()
   world = await createWorld(api)
   tokens = await createPersonas(api)
-})
+}, patience)
 afterAll(() => api.close())
 
 const may = (persona: Persona, rule: RuleName, project_id: string | null) => {
