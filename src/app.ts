@@ -3,6 +3,8 @@ import type { ValidatorFactory } from '@fastify/ajv-compiler'
 import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { describeProjects } from './access/documents.ts'
+import { enforce } from './access/enforce.ts'
 import { type Authenticate, createAuthenticator } from './auth/authenticate.ts'
 import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
@@ -267,7 +269,7 @@ export async function buildApp(options: AppOptions) {
       },
       security: [{ token: [] }, { bearer: [] }],
     },
-    transformObject: describeHeaders,
+    transformObject: made => describeProjects(describeHeaders(made)),
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`),
     },
@@ -314,6 +316,7 @@ export async function buildApp(options: AppOptions) {
     v2.decorateRequest('caller', null)
     v2.addHook('onRequest', authenticate)
     readIdempotencyKeys(v2)
+    enforce(v2, { db, rules })
     tagAnswers(v2)
     await v2.register(addressScopeRoutes, { db })
     await v2.register(networkRoutes, { db })

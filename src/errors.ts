@@ -30,6 +30,12 @@ export const errorCatalogue = {
     title: 'A valid token is needed',
     advice: 'Send the token as `X-Auth-Token: TOKEN` or `Authorization: Bearer TOKEN`.',
   },
+  forbidden: {
+    status: 403,
+    title: 'The policy does not allow this',
+    advice:
+      'The detail names the rule. `melange policy check` on the server says what it asks for.',
+  },
   route_not_found: {
     status: 404,
     title: 'There is nothing at this path',

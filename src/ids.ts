@@ -30,3 +30,6 @@ export function newId(): string {
   const hex = id.toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
+
+/** The id of the address scope that exists from the start, `public`. */
+export const publicScopeId = '00000000-0000-0000-0000-000000000001'

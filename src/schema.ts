@@ -69,6 +69,7 @@ export const taggedByContent = <S extends TSchema>(schema: S) =>
 const everywhere = [
   'invalid_request',
   'authentication_required',
+  'forbidden',
   'identity_unavailable',
   'internal',
 ] as const

@@ -1,6 +1,7 @@
 import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { pino } from 'pino'
+import { unbounded } from './access/bound-store.ts'
 import { buildApp } from './app.ts'
 import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
@@ -56,7 +57,9 @@ export async function serve(config: Config, version: string): Promise<Server> {
       token,
       database: databaseName(config),
       isEmbedded: db.kind === 'pglite',
-      isEmpty: (await listBlocks(db, {}, { sort: 'id', limit: 1, after: null })).length === 0,
+      isEmpty:
+        (await listBlocks(db, {}, { sort: 'id', limit: 1, after: null, bound: unbounded }))
+          .length === 0,
     }
     return {
       url,

@@ -118,6 +118,12 @@ do $$ begin
   if to_regtype('release_request') is null then
     create type release_request as (request int, id uuid, generation int);
   end if;
+  if not exists (
+    select from pg_attribute
+    where attrelid = (select typrelid from pg_type where oid = to_regtype('release_request'))
+      and attname = 'project_id') then
+    alter type release_request add attribute project_id text; -- Null is any.
+  end if;
 end $$;
 
 -- A batch is a JSON array of release_request. Answers a row for each request: the allocation as it
@@ -135,12 +141,14 @@ declare
   documents json[];
 begin
   perform lock_blocks(array(
-    select a.block_id from allocations a join unnest(requests) r on r.id = a.id));
+    select a.block_id from allocations a join unnest(requests) r on r.id = a.id
+    where r.project_id is null or r.project_id = a.project_id));
 
   -- The trigger moves what is deleted to the history.
   with deleted as (
     delete from allocations a using unnest(requests) r
     where a.id = r.id and (r.generation is null or r.generation = a.generation)
+      and (r.project_id is null or r.project_id = a.project_id)
     returning a.id
   )
   select array_agg(id) into gone from deleted;
@@ -163,7 +171,8 @@ begin
       left join allocation_history h on h.id = r.id
       left join allocations a on a.id = r.id,
       lateral (select case
-        when h.id is null and a.id is null then 'allocation_not_found'
+        when coalesce(h.project_id, a.project_id) is distinct from
+          coalesce(r.project_id, h.project_id, a.project_id, '') then 'allocation_not_found'
         when h.id is null or h.generation <> r.generation + 1 then 'generation_mismatch'
       end) as outcome (refusal);
 end $$;

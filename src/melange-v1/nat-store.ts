@@ -1,3 +1,4 @@
+import { unbounded } from '../access/bound-store.ts'
 import { type Database, rows } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { type Address, formatAddress } from '../ip/address.ts'
@@ -61,7 +62,11 @@ export async function unmap(
   const ofPartner =
     own.side === 'local' ? { inside_global_address: address } : { inside_local_address: address }
   const filter = { ...sides, ...ofPartner, state: 'current' as const }
-  for (const one of await listNatMappings(tx, filter, { limit: partnersMax, after: null })) {
+  for (const one of await listNatMappings(tx, filter, {
+    limit: partnersMax,
+    after: null,
+    bound: unbounded,
+  })) {
     const { inside_local_id, inside_global_id } = one
     await removeNatMappings(tx, { inside_local_id, inside_global_id })
   }

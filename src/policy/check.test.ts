@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { asCaller } from '../../test/helpers/callers.ts'
 import type { Caller } from '../auth/caller.ts'
-import { authorize, denialOf } from './check.ts'
+import { authorize, authorizeForAny, denialOf } from './check.ts'
 import { type RuleName, ruleDefaults } from './defaults.ts'
 import { loadPolicy } from './file.ts'
 import { buildRules } from './rules.ts'
@@ -160,4 +160,41 @@ test('the service token of a service gives a user no more rights', () => {
     const verdict = authorize(rules, helped, rule, targets.own)
     expect(verdict).toEqual(authorize(rules, callers.reader, rule, targets.own))
   }
+})
+
+test('what is allowed of whatever target is told without one, and truly', () => {
+  const known = { admin: true, 'domain admin': false, 'system reader': true } as const
+  for (const [who, expected] of Object.entries(known)) {
+    expect(authorizeForAny(rules, callers[who as Who], 'blocks:get')).toBe(expected)
+  }
+  expect(authorizeForAny(rules, callers.reader, 'blocks:get')).toBe(null)
+  expect(authorizeForAny(rules, callers.service, 'allocations:create')).toBe(true)
+  expect(authorizeForAny(rules, callers['role without a meaning'], 'blocks:get')).toBe(false)
+  for (const who of Object.keys(callers) as Who[]) {
+    for (const rule of operations) {
+      const verdict = authorizeForAny(rules, callers[who], rule)
+      if (verdict === null) continue
+      for (const target of Object.values(targets)) {
+        expect([who, rule, authorize(rules, callers[who], rule, target).allowed]).toEqual([
+          who,
+          rule,
+          verdict,
+        ])
+      }
+    }
+  }
+})
+
+test.each([
+  ['not project_id:%(project_id)s', null],
+  ['not (role:reader or project_id:%(project_id)s)', false],
+  ['role:reader and project_id:%(project_id)s', null],
+  ['role:admin and project_id:%(project_id)s', false],
+  ['domain_id:%(project_id)s', false],
+  ['not domain_id:%(project_id)s', true],
+  ['None:%(project_id)s', null],
+  ['@ or None:%(project_id)s', true],
+])('whatever the target, %s is %s', (check, verdict) => {
+  const changed = buildRules(ruleDefaults, { 'blocks:get': check })
+  expect(authorizeForAny(changed, callers.reader, 'blocks:get')).toBe(verdict)
 })

@@ -1,7 +1,7 @@
 import type { Caller } from '../auth/caller.ts'
 import { credentialsOf } from './credentials.ts'
 import type { RuleName } from './defaults.ts'
-import { evaluate, type Target } from './evaluate.ts'
+import { evaluate, evaluateForAny, type Target } from './evaluate.ts'
 import type { Rules, ScopeType } from './rules.ts'
 
 /** Whether a request is allowed, and the rule that decided. */
@@ -34,6 +34,16 @@ export function authorize(
     known: new Map(),
   })
   return { allowed, rule: action, check: text, refused_by: allowed ? null : 'check' }
+}
+
+/** The same for whatever target; null if it depends on that. */
+export function authorizeForAny(rules: Rules, caller: Caller, action: RuleName): boolean | null {
+  const rule = rules.get(action)
+  if (!rule) throw new Error(`no rule ${action}`)
+  const scope = scopeOf(caller)
+  if (rule.scope_types.length > 0 && !(scope && rule.scope_types.includes(scope))) return false
+  const checkOf = (name: string) => rules.get(name)?.check
+  return evaluateForAny(rule.check, { credentials: credentialsOf(caller), checkOf })
 }
 
 /** Null is a token without scope. */

@@ -46,6 +46,40 @@ export function evaluate(check: Check, around: Surroundings): boolean {
   }
 }
 
+/**
+ * What the check comes to whatever the target is; null if that depends on the target. So whoever may do
+ * something everywhere needs no look at what it is done to.
+ */
+export function evaluateForAny(
+  check: Check,
+  around: Pick<Surroundings, 'credentials' | 'checkOf'>,
+): boolean | null {
+  const inner = (part: Check) => evaluateForAny(part, around)
+  switch (check.kind) {
+    case 'not': {
+      const verdict = inner(check.check)
+      return verdict === null ? null : !verdict
+    }
+    case 'and':
+    case 'or': {
+      const decisive = check.kind === 'or'
+      const verdicts = check.checks.map(inner)
+      if (verdicts.includes(decisive)) return decisive
+      return verdicts.includes(null) ? null : !decisive
+    }
+    case 'rule': {
+      const found = around.checkOf(check.name)
+      return found === undefined ? false : inner(found)
+    }
+    case 'attribute':
+      if (around.credentials[check.attribute] === null && isFilled(check.value)) return false
+  }
+  const asks = 'value' in check && isFilled(check.value)
+  return asks ? null : evaluate(check, { ...around, target: {}, known: new Map() })
+}
+
+const isFilled = (value: Template): boolean => value.some(part => typeof part !== 'string')
+
 function evaluateRule(name: string, around: Surroundings): boolean {
   const known = around.known.get(name)
   if (known !== undefined) return known

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Type } from 'typebox'
 import { afterEach, expect, test } from 'vitest'
+import { unbounded } from '../../src/access/bound-store.ts'
 import { audit } from '../../src/audit/store.ts'
 import { admin, findToken, hashToken } from '../../src/auth/token-store.ts'
 import { type OpenDatabase, rows } from '../../src/db/database.ts'
@@ -67,7 +68,11 @@ test('a database of the first version is brought up to this one with all that it
   await migrate(db)
 
   expect((await audit(db)).differences).toEqual([])
-  const [network] = await listNetworks(db, {}, { sort: 'id', limit: 10, after: null })
+  const [network] = await listNetworks(
+    db,
+    {},
+    { sort: 'id', limit: 10, after: null, bound: unbounded },
+  )
   expect(network).toMatchObject({ name: 'blue net', project_id: 'red', generation: 1 })
   expect(await getBlock(db, v4)).toMatchObject({ network_id: network?.id, strategy: 'random' })
   expect(await getBlock(db, v6)).toMatchObject({ network_id: network?.id, strategy: null })

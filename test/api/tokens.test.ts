@@ -137,14 +137,22 @@ test('nobody makes a token that can do more than the own one', async () => {
   const excesses: TokenRequest[] = [
     { ...inRed, roles: ['admin'] },
     { ...inRed, roles: ['reader', 'service'] },
-    { ...inRed, project_id: 'blue' },
-    { name: 'x', system_scope: 'all', roles: ['reader'] },
   ]
   for (const excess of excesses) {
     const refused = await as(manager.secret, excess)
     expectProblem(refused, 'token_exceeds_caller', { status: 403 })
   }
-  expect((await api.get('/v2/tokens')).body.tokens).toHaveLength(2)
+  const elsewhere: TokenRequest[] = [
+    { ...inRed, project_id: 'blue' },
+    { name: 'x', system_scope: 'all', roles: ['reader'] },
+  ]
+  const projectAdmin = await create({ ...inRed, roles: ['admin'] })
+  for (const excess of elsewhere) {
+    expectProblem(await as(manager.secret, excess), 'forbidden', { status: 403 })
+    const refused = await as(projectAdmin.secret, excess)
+    expectProblem(refused, 'token_exceeds_caller', { status: 403 })
+  }
+  expect((await api.get('/v2/tokens')).body.tokens).toHaveLength(3)
 })
 
 test('keys of different users, and of one user in different scopes, do not meet', async () => {

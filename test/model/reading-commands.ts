@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { unbounded } from '../../src/access/bound-store.ts'
 import { formatPrefix } from '../../src/ip/prefix.ts'
 import { getAllocation, listAllocations } from '../../src/resources/allocations/store.ts'
 import {
@@ -126,7 +127,8 @@ const listing = command(
     if (!text) return
     const scope_id = scope === undefined ? undefined : state.scopes[scope]
     const wanted: BlockFilter = { scope_id, [filter]: text }
-    const read = (after: string[] | null) => listBlocks(db, wanted, { sort, limit: size, after })
+    const read = (after: string[] | null) =>
+      listBlocks(db, wanted, { sort, limit: size, after, bound: unbounded })
     const found = await readPages(size, read, one => [one[sort], one.id])
     const expected = state.blocks
       .filter(one => scope_id === undefined || one.scope_id === scope_id)
@@ -172,7 +174,7 @@ const holders = command(
       ...(time === 'held' && t2 && { held_to: t2 }),
     }
     const read = (after: string[] | null) =>
-      listAllocations(real.db, wanted, { sort, limit: size, after })
+      listAllocations(real.db, wanted, { sort, limit: size, after, bound: unbounded })
     const found = await readPages(size, read, one => [one[sort], one.id])
     const byAddress = (a: ModelAllocation, b: ModelAllocation) => byPrefix(a.prefix, b.prefix)
     const expected = lookUp(state, wanted).sort(

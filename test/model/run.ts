@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { Type } from 'typebox'
 import { expect } from 'vitest'
+import { unbounded } from '../../src/access/bound-store.ts'
 import { audit } from '../../src/audit/store.ts'
 import { type Database, type OpenDatabase, rows } from '../../src/db/database.ts'
 import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
@@ -123,7 +124,8 @@ export async function expectSameState(db: Database, state: State): Promise<void>
 }
 
 export async function eventsSince(db: Database, start: number): Promise<EventRow[]> {
-  return (await listEvents(db, { after: start, limit: 10_000, filter: {} })).events
+  return (await listEvents(db, { after: start, limit: 10_000, filter: {}, bound: unbounded }))
+    .events
 }
 
 /** The events are what the model changed, in its order. */

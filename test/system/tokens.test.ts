@@ -27,7 +27,7 @@ describe.each(kinds)('melange token, on %s', kind => {
   const statusOf = async ({ url }: ServerProcess, token: string) => {
     const client = new HttpClient(url, { 'x-auth-token': token })
     try {
-      return (await client.request({ method: 'GET', path: '/v2/tokens' })).status
+      return (await client.request({ method: 'GET', path: '/v2/networks' })).status
     } finally {
       client.close()
     }

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
 import { once } from '../../idempotency.ts'
@@ -71,10 +72,12 @@ export const addressScopeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = a
         },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker } = query
       const after = marker === undefined ? null : (readMarker(marker, 'id', [isId])[0] ?? null)
-      const found = await listAddressScopes(db, query, { limit, after })
+      const found = await listAddressScopes(db, query, { limit, after, bound })
       const markerOf = ({ id }: AddressScope) => writeMarker('id', [id])
       return toPage({ key: 'address_scopes', url, limit, markerOf }, found)
     },

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { publicScopeId } from '../../ids.ts'
 import {
   closed,
   Description,
@@ -13,8 +14,7 @@ import {
   Time,
 } from '../../schema.ts'
 
-/** The id of the scope that exists from the start. */
-export const publicScopeId = '00000000-0000-0000-0000-000000000001'
+export { publicScopeId }
 
 const settings = {
   name: Name,

@@ -1,4 +1,5 @@
 import type { Static } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -51,9 +52,10 @@ export async function lockAddressScope(tx: Database, id: string): Promise<Addres
 export function listAddressScopes(
   db: Database,
   { project_id, name, tag }: FilterOf<Static<typeof AddressScopeQuery>>,
-  { limit, after }: { limit: number; after: string | null },
+  { limit, after, bound }: { limit: number; after: string | null; bound: Bound },
 ) {
   const conditions = [
+    ...boundedTo(bound),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(name === undefined ? [] : [sql`name = ${name}`]),
     ...(tag ? [sql`tags @> ${tag}`] : []),

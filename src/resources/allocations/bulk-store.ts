@@ -11,19 +11,23 @@ export type OnError = 'abort' | 'continue'
 const attemptsMax = 20
 
 /**
- * Allocates for many requests in one transaction. Each has its own outcome; if all are to be done
+ * Allocates for many requests in one transaction, some of which may be refused already. Each has its own outcome; if all are to be done
  * or none, a refusal undoes all of it.
  *
  * @throws {IpamError} the refusal of the first item, naming the others that were refused
  */
 export function allocateMany(
   db: Database,
-  requests: readonly NewAllocations[],
+  requests: readonly (NewAllocations | IpamError)[],
   on_error: OnError,
 ): Promise<(Allocation[] | IpamError)[]> {
   return retryTransaction(db, async tx => {
-    const outcomes = requests.map((): Allocation[] | IpamError => new IpamError('overloaded'))
-    let todo = requests.map((request, index) => ({ request, index }))
+    const outcomes = requests.map((request): Allocation[] | IpamError =>
+      request instanceof IpamError ? request : new IpamError('overloaded'),
+    )
+    let todo = requests.flatMap((request, index) =>
+      request instanceof IpamError ? [] : [{ request, index }],
+    )
     for (let attempt = 0; todo.length > 0 && attempt < attemptsMax; attempt++) {
       const found = await allocateEach(
         tx,

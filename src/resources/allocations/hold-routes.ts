@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import { Type } from 'typebox'
+import { accessTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { keyOf, once } from '../../idempotency.ts'
 import { changeProblems, closed, Generation, Id, ProjectId, ref } from '../../schema.ts'
@@ -97,7 +98,11 @@ export const holdRoutes: FastifyPluginAsyncTypebox<{ db: Database; holds: Holds 
         },
       },
     },
-    ({ body }, reply) => once({ db, reply }, tx => renewByOwner(tx, body, countMax)),
+    async (request, reply) => {
+      const { body } = request
+      accessTo(request).demand('allocations:renew', { project_id: body.project_id })
+      return once({ db, reply }, tx => renewByOwner(tx, body, countMax))
+    },
   )
 
   app.post(

@@ -1,5 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundEach, idIfSeen, refusalsToTake, releaseBounded } from '../../access/batches.ts'
+import { accessTo, boundTo } from '../../access/enforce.ts'
+import { createOwnerCache } from '../../access/owner-cache.ts'
 import { type Database, retryTransaction, tryOut } from '../../db/database.ts'
 import { IpamError, toProblem } from '../../errors.ts'
 import { type Expected, generationsOf, readIfMatch } from '../../etags.ts'
@@ -23,7 +26,8 @@ import {
 } from '../../schema.ts'
 import { scopeIdOf } from '../address-scopes/store.ts'
 import { getBlock } from '../blocks/store.ts'
-import { type Allocator, allocateOnce, type NewAllocations } from './allocator-store.ts'
+import { type Allocator, allocateOnce } from './allocator-store.ts'
+import { prepareItems, readItems } from './bulk-items.ts'
 import { addressStates, allocateMany, explainAddress } from './bulk-store.ts'
 import { prepare } from './prepare-store.ts'
 import { readAllocated, readWanted } from './read-request.ts'
@@ -74,6 +78,8 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
   db: Database
   allocator: Allocator
 }> = async (app, { db, allocator }) => {
+  const cache = createOwnerCache(db)
+
   app.post(
     '/v2/allocations',
     {
@@ -95,7 +101,10 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     },
     async (request, reply) => {
       const { body } = request
-      const wanted = await prepare(db, readWanted(body), body)
+      const asked = readWanted(body)
+      const [refusal] = await refusalsToTake({ db, request, cache }, [body])
+      if (refusal) throw refusal
+      const wanted = await prepare(db, asked, body)
       if (body.dry_run) {
         const { allocations } = await tryOut(db, tx => allocateOnce(tx, wanted))
         return reply.code(200).send({ allocations, dry_run: true })
@@ -126,8 +135,11 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ body: { items, on_error, dry_run } }, reply) => {
-      const wanted = await readItems(db, items)
+    async (request, reply) => {
+      const { items, on_error, dry_run } = request.body
+      const asked = readItems(items)
+      const refusals = await refusalsToTake({ db, request, cache }, items)
+      const wanted = await prepareItems(db, items, asked, refusals)
       const work = async (tx: Database) => (await allocateMany(tx, wanted, on_error)).map(asOutcome)
       if (dry_run) return { outcomes: await tryOut(db, work), dry_run: true as const }
       return { outcomes: await once({ db, reply }, work) }
@@ -146,7 +158,9 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
           200: closed({
             address: AddressText,
             state: oneOf(addressStates),
-            allocation_id: Nullable(Id, { description: 'Who has it, or had it last.' }),
+            allocation_id: Nullable(Id, {
+              description: 'Who has it, or had it last; null also if the caller may not see that.',
+            }),
             purpose: Nullable(Type.String({ description: 'What alone it is given out for.' })),
             detail: Nullable(Type.String()),
           }),
@@ -154,9 +168,11 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ params: { block_id, address } }) => {
+    async request => {
+      const { block_id, address } = request.params
       await getBlock(db, block_id)
-      return explainAddress(db, block_id, canonicalAddress(address, 'address'))
+      const found = await explainAddress(db, block_id, canonicalAddress(address, 'address'))
+      return { ...found, allocation_id: await idIfSeen({ db, request }, found.allocation_id) }
     },
   )
 
@@ -174,7 +190,8 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
       const { limit, marker, sort, ...filter } = query
       const { scope_id, block_id, address, within, at, held_from, held_to } = filter
       if (sort === 'address' && !scope_id && !block_id) {
@@ -196,6 +213,7 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
           sort,
           limit,
           after: marker === undefined ? null : readMarker(marker, sort, [sortShapes[sort], isId]),
+          bound: boundTo(request),
         },
       )
       const markerOf = (one: Allocation) => writeMarker(sort, [one[sort], one.id])
@@ -258,12 +276,15 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     },
     (request, reply) => {
       const { params, query, headers } = request
-      const release: Release = { id: params.allocation_id, generation: query.generation }
+      const { allocation_id: id } = params
       const expected = readIfMatch(headers)
       // To repeat a release changes nothing, so that only who sends a key pays for one.
-      return keyOf(request)
-        ? once({ db, reply }, tx => releaseIf(one => releaseOnce(tx, one), release, expected))
-        : releaseIf(allocator.release, release, expected)
+      return releaseBounded({ db, request, id }, bounded => {
+        const release: Release = { ...bounded, generation: query.generation }
+        return keyOf(request)
+          ? once({ db, reply }, tx => releaseIf(one => releaseOnce(tx, one), release, expected))
+          : releaseIf(allocator.release, release, expected)
+      })
     },
   )
 
@@ -287,9 +308,12 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ body: { allocations, on_error = 'abort', ...owner } }, reply) => {
+    async (request, reply) => {
+      const { allocations: named, on_error = 'abort', ...owner } = request.body
+      const rule = 'allocations:release'
       const byOwner = owner.owner_id !== undefined && owner.project_id !== undefined
-      if (allocations && Object.keys(owner).length === 0) {
+      if (named && Object.keys(owner).length === 0) {
+        const allocations = await boundEach({ db, request, rule }, named)
         if (on_error === 'abort') {
           return { allocations: await once({ db, reply }, tx => releaseAll(tx, allocations)) }
         }
@@ -299,7 +323,8 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
           return { allocations: released, outcomes: outcomes.map(asOutcome) }
         })
       }
-      if (byOwner && !allocations) {
+      if (byOwner && !named) {
+        accessTo(request).demand(rule, { project_id: owner.project_id })
         const release = (tx: Database) => releaseByOwner(tx, owner, countMax)
         return { allocations: await once({ db, reply }, release) }
       }
@@ -307,25 +332,6 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
       throw new IpamError('invalid_request', detail, { field: 'allocations' })
     },
   )
-}
-
-/** Reads all items before any is done; the first that is wrong is named with its place. */
-async function readItems(db: Database, items: BulkRequest['items']): Promise<NewAllocations[]> {
-  const wanted: NewAllocations[] = []
-  for (const [index, item] of items.entries()) {
-    try {
-      wanted.push(await prepare(db, readWanted(item), item))
-    } catch (error) {
-      if (!(error instanceof IpamError)) throw error
-      const { code, message, facts } = error
-      const field = facts.field ? `items/${index}/${facts.field}` : `items/${index}`
-      throw new IpamError(code, `items/${index}: ${message}`, { ...facts, field })
-    }
-  }
-  const count = wanted.reduce((sum, { ids }) => sum + ids.length, 0)
-  if (count <= countMax) return wanted
-  const detail = `items: ask for ${count} addresses, more than ${countMax}`
-  throw new IpamError('invalid_request', detail, { field: 'items' })
 }
 
 function asOutcome(outcome: Allocation[] | Allocation | IpamError): BulkOutcome {
@@ -348,16 +354,16 @@ const noGeneration = -1
  */
 async function releaseIf(
   releaseOne: (release: Release) => Promise<Allocation>,
-  { id, generation }: Release,
+  { id, generation, project_id }: Release,
   expected: Expected,
 ): Promise<Allocation> {
-  if (!expected) return releaseOne({ id, generation })
+  if (!expected) return releaseOne({ id, generation, project_id })
   const candidates = generationsOf(expected)
     .filter(one => generation === undefined || one === generation)
     .toSorted((a, b) => a - b)
   for (const candidate of candidates.length > 0 ? candidates : [noGeneration]) {
     try {
-      return await releaseOne({ id, generation: candidate })
+      return await releaseOne({ id, generation: candidate, project_id })
     } catch (error) {
       const isOther = error instanceof IpamError && error.code === 'generation_mismatch'
       if (!isOther) throw error

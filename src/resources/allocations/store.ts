@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo, unbounded } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -42,6 +43,7 @@ export type AllocationPage = {
   readonly limit: number
   /** The sort value and the id of the allocation behind which the page begins. */
   readonly after: readonly string[] | null
+  readonly bound: Bound
 }
 
 /**
@@ -49,8 +51,8 @@ export type AllocationPage = {
  * two tables at any instant, and one statement sees one instant.
  */
 export function listAllocations(db: Database, filter: AllocationFilter, page: AllocationPage) {
-  const { sort, limit, after } = page
-  const conditions = commonConditions(filter)
+  const { sort, limit, after, bound } = page
+  const conditions = [...boundedTo(bound), ...commonConditions(filter)]
   if (after && sort === 'id') conditions.push(sql`id > ${after[1]}`)
   if (after && sort === 'address') conditions.push(sql`(address, id) > (${after[0]}, ${after[1]})`)
   const order = sort === 'id' ? sql`order by id` : sql`order by address, id`
@@ -155,7 +157,12 @@ const Released = Type.Object({
 })
 
 /** An allocation to release, if it still has the generation. */
-export type Release = { readonly id: string; readonly generation?: number | undefined }
+export type Release = {
+  readonly id: string
+  readonly generation?: number | undefined
+  /** The project that it has to be of; any, if it is left out. */
+  readonly project_id?: string | undefined
+}
 
 /**
  * Releases allocations in one transaction, each with its own outcome, in the order of asking. To
@@ -216,7 +223,7 @@ export function releaseByOwner(
   countMax: number,
 ): Promise<Allocation[]> {
   return retryTransaction(db, async tx => {
-    const page = { sort: 'id', limit: countMax, after: null } as const
+    const page = { sort: 'id', limit: countMax, after: null, bound: unbounded } as const
     const held = await listAllocations(tx, { ...owner, state: 'current' }, page)
     if (held.length > countMax) {
       throw new IpamError('too_many_allocations', `The owner holds more than ${countMax}.`)

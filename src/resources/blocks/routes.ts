@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import { type Database, tryOut } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
 import { readIfMatch } from '../../etags.ts'
@@ -147,7 +148,8 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
         },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
       const { limit, marker, sort, ...filter } = query
       const { scope_id, cidr, contains, within, overlaps } = filter
       const found = await listBlocks(
@@ -164,6 +166,7 @@ export const blockRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
           sort,
           limit,
           after: marker === undefined ? null : readMarker(marker, sort, [sortShapes[sort], isId]),
+          bound: boundTo(request),
         },
       )
       const markerOf = (block: Block) => writeMarker(sort, [block[sort], block.id])

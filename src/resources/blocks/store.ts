@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -51,11 +52,13 @@ export type BlockPage = {
   readonly limit: number
   /** The sort value and the id of the block behind which the page begins. */
   readonly after: readonly string[] | null
+  readonly bound: Bound
 }
 
 /** One block more than a page holds, so that the caller sees whether there is another page. */
-export function listBlocks(db: Database, filter: BlockFilter, { sort, limit, after }: BlockPage) {
-  const conditions = blockConditions(filter)
+export function listBlocks(db: Database, filter: BlockFilter, page: BlockPage) {
+  const { sort, limit, after, bound } = page
+  const conditions = [...boundedTo(bound), ...blockConditions(filter)]
   const column = sortColumns[sort]
   if (after) conditions.push(sql`(${column}, id) > (${after[0]}, ${after[1]})`)
   const order = sort === 'id' ? sql`id` : sql`${column}, id`

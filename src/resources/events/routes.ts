@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { closed, Id, Nullable, oneOf, ProjectId, problems, ref, Time } from '../../schema.ts'
 import { type EventRow, eventTypes, listEvents, newestEvent } from './store.ts'
@@ -64,13 +65,15 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventOptions> = async (
         },
       },
     },
-    async ({ query, signal }) => {
+    async request => {
+      const { query, signal } = request
+      const bound = boundTo(request)
       const { limit, wait, type, project_id } = query
       const filter = { type, project_id }
       const deadline = Date.now() + wait * 1000
       let after = query.after === 'latest' ? await newestEvent(db) : Number(query.after)
       for (let hasWaited = false; ; hasWaited = true) {
-        const { events, cursor, read_at } = await listEvents(db, { after, limit, filter })
+        const { events, cursor, read_at } = await listEvents(db, { after, limit, filter, bound })
         if (hasWaited && events[0]) observeLag(secondsBetween(events[0].at, read_at))
         const milliseconds = events.length > 0 ? 0 : deadline - Date.now()
         const isMore =

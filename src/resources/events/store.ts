@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -112,9 +113,14 @@ export async function newestEvent(db: Database): Promise<number> {
  */
 export async function listEvents(
   db: Database,
-  { after, limit, filter }: { after: number; limit: number; filter: EventFilter },
+  {
+    after,
+    limit,
+    filter,
+    bound,
+  }: { after: number; limit: number; filter: EventFilter; bound: Bound },
 ): Promise<{ events: EventRow[]; cursor: number; read_at: string }> {
-  const conditions: Sql[] = [sql`seq > ${after}`]
+  const conditions: Sql[] = [sql`seq > ${after}`, ...boundedTo(bound)]
   if (filter.type) conditions.push(sql`type = ${filter.type}`)
   if (filter.project_id) conditions.push(sql`project_id = ${filter.project_id}`)
   // Read before the events: what is newer than this may be missing from what follows.

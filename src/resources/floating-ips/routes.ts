@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
 import { readIfMatch } from '../../etags.ts'
@@ -97,13 +98,15 @@ export const floatingIpRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         response: { 200: pageOf('floating_ips', ref(FloatingIp)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, ...filter } = query
       const [after = null] = marker === undefined ? [] : readMarker(marker, 'id', [isId])
       const found = await listFloatingIps(
         db,
         { ...filter, ...readAddresses(filter) },
-        { limit, after },
+        { limit, after, bound },
       )
       const markerOf = ({ id }: FloatingIp) => writeMarker('id', [id])
       return toPage({ key: 'floating_ips', url, limit, markerOf }, found)
@@ -124,12 +127,14 @@ export const floatingIpRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, at, ...filter } = query
       const after = marker === undefined ? null : readMarker(marker, 'time', [isTime, isId])
       const time = at && readTime(at, 'at')
       const asked = { ...filter, ...readAddresses(filter), at: time }
-      const found = await listAssociations(db, asked, { limit, after })
+      const found = await listAssociations(db, asked, { limit, after, bound })
       const markerOf = (one: FloatingIpAssociation) => writeMarker('time', [one.started_at, one.id])
       return toPage({ key: 'associations', url, limit, markerOf }, found)
     },

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -40,11 +41,16 @@ export async function getFloatingIp(db: Database, id: string): Promise<FloatingI
 export function listFloatingIps(
   db: Database,
   filter: FilterOf<FloatingIpQuery>,
-  { limit, after }: { readonly limit: number; readonly after: string | null },
+  {
+    limit,
+    after,
+    bound,
+  }: { readonly limit: number; readonly after: string | null; readonly bound: Bound },
 ): Promise<FloatingIp[]> {
   const { project_id, name, tag, address, private_address, associated } = filter
   const { allocation_id, private_allocation_id } = filter
   const conditions: Sql[] = [
+    ...boundedTo(bound),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(name === undefined ? [] : [sql`name = ${name}`]),
     ...(tag ? [sql`tags @> ${tag}`] : []),
@@ -66,17 +72,19 @@ export type AssociationPage = {
   readonly limit: number
   /** The start and the id of the association behind which the page begins. */
   readonly after: readonly string[] | null
+  readonly bound: Bound
 }
 
 /** What pointed where, and from when to when, in the order of time; one more than a page holds. */
 export function listAssociations(
   db: Database,
   filter: FilterOf<AssociationQuery>,
-  { limit, after }: AssociationPage,
+  { limit, after, bound }: AssociationPage,
 ): Promise<FloatingIpAssociation[]> {
   const { floating_ip_id, project_id, address, private_address, at } = filter
   const { private_allocation_id } = filter
   const conditions: Sql[] = [
+    ...boundedTo(bound),
     ...(floating_ip_id ? [sql`floating_ip_id = ${floating_ip_id}`] : []),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(address ? [sql`address = ${address}::inet`] : []),

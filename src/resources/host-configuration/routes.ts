@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { sendTagged } from '../../etags.ts'
 import { cloudInitNetwork } from '../../host/cloud-init.ts'
@@ -60,7 +61,11 @@ export const hostConfigurationRoutes: FastifyPluginAsyncTypebox<{ db: Database }
     },
     async (request, reply) => {
       const { device_id } = request.params
-      const found = await configurationOfDevice(db, { device_id, ...request.query })
+      const found = await configurationOfDevice(db, {
+        device_id,
+        ...request.query,
+        bound: boundTo(request),
+      })
       return sendTagged(request, reply, { device_id, interfaces: found.map(show) })
     },
   )
@@ -90,7 +95,11 @@ export const hostConfigurationRoutes: FastifyPluginAsyncTypebox<{ db: Database }
     async (request, reply) => {
       const { device_id } = request.params
       const { project_id, format } = request.query
-      const found = await configurationOfDevice(db, { device_id, project_id })
+      const found = await configurationOfDevice(db, {
+        device_id,
+        project_id,
+        bound: boundTo(request),
+      })
       return sendTagged(request, reply, formats[format](found))
     },
   )

@@ -10,7 +10,7 @@ import { AddressText, CidrText, Id, Nullable } from '../../schema.ts'
 import { saidFor } from '../dhcp-options/configuration-store.ts'
 import { Version } from '../dhcp-options/schema.ts'
 import type { Interface } from '../interfaces/schema.ts'
-import { getInterface, interfacesOfDevice } from '../interfaces/store.ts'
+import { type DevicePlace, getInterface, interfacesOfDevice } from '../interfaces/store.ts'
 
 /**
  * What an interface is told.
@@ -26,7 +26,7 @@ export async function configurationOfInterface(db: Database, id: string): Promis
 /** What the interfaces of a device are told, all of them or those of a project, by their ids. */
 export async function configurationOfDevice(
   db: Database,
-  device: { readonly device_id: string; readonly project_id?: string | undefined },
+  device: DevicePlace,
 ): Promise<HostInterface[]> {
   return configure(db, await interfacesOfDevice(db, device))
 }

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
 import { readTime } from '../../fields.ts'
@@ -59,9 +60,11 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, ...filter } = query
-      const found = await listAllowedAddresses(db, filter, { limit, after: afterOf(marker) })
+      const found = await listAllowedAddresses(db, filter, { limit, after: afterOf(marker), bound })
       return toPage({ key: 'allowed_addresses', url, limit, markerOf }, found)
     },
   )
@@ -106,10 +109,16 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         },
       },
     },
-    async ({ params: { interface_id }, query: { limit, marker }, url }) => {
+    async request => {
+      const {
+        params: { interface_id },
+        query: { limit, marker },
+        url,
+      } = request
+      const bound = boundTo(request)
       await getInterface(db, interface_id)
       const after = afterOf(marker)
-      const found = await listAllowedAddresses(db, { interface_id }, { limit, after })
+      const found = await listAllowedAddresses(db, { interface_id }, { limit, after, bound })
       return toPage({ key: 'allowed_addresses', url, limit, markerOf }, found)
     },
   )
@@ -151,7 +160,10 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         summary: 'Show what an interface may use',
         tags,
         params,
-        response: { 200: ref(AllowedAddress), ...problems('allowed_address_not_found') },
+        response: {
+          200: ref(AllowedAddress),
+          ...problems('interface_not_found', 'allowed_address_not_found'),
+        },
       },
     },
     ({ params: { interface_id, allowed_id: id } }) => getAllowedAddress(db, { id, interface_id }),
@@ -169,6 +181,7 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         response: {
           200: ref(AllowedAddress),
           ...changeProblems(
+            'interface_not_found',
             'allowed_address_not_found',
             'allowed_address_taken',
             'primary_taken',
@@ -193,7 +206,11 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         params,
         response: {
           204: Type.Null(),
-          ...changeProblems('allowed_address_not_found', 'precondition_failed'),
+          ...changeProblems(
+            'interface_not_found',
+            'allowed_address_not_found',
+            'precondition_failed',
+          ),
         },
       },
     },

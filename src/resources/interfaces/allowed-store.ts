@@ -1,3 +1,4 @@
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -48,10 +49,11 @@ export async function getAllowedAddress(
 export function listAllowedAddresses(
   db: Database,
   filter: FilterOf<AllowedAddressQuery> & { readonly interface_id?: string | undefined },
-  { limit, after }: { limit: number; after: string | null },
+  { limit, after, bound }: { limit: number; after: string | null; bound: Bound },
 ): Promise<AllowedAddress[]> {
   const { interface_id, network_id, address } = filter
   const conditions = [
+    ...(bound.kind === 'all' ? [] : [ofInterfacesWithin(bound)]),
     ...(interface_id ? [sql`interface_id = ${interface_id}`] : []),
     ...(network_id ? [sql`network_id = ${network_id}`] : []),
     ...(address === undefined ? [] : [sql`address && ${readAllocated(address, 'address')}::inet`]),
@@ -61,6 +63,10 @@ export function listAllowedAddresses(
     select ${allowedColumns} from allowed_addresses
     where ${allOf(conditions)} order by id limit ${limit + 1}`
 }
+
+/** They are whose the interface is that has them. */
+const ofInterfacesWithin = (bound: Bound): Sql => sql`
+  interface_id in (select i.id from interfaces i where ${allOf(boundedTo(bound, sql`i.project_id`))})`
 
 /**
  * Allows an interface to use an address, or the addresses of a prefix.

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { once } from '../../idempotency.ts'
 import { changeProblems, closed, ProjectId, problems, ref } from '../../schema.ts'
@@ -26,9 +27,10 @@ export const deviceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
         response: { 200: Interfaces, ...problems() },
       },
     },
-    async ({ params: { device_id }, query: { project_id } }) => ({
-      interfaces: await interfacesOfDevice(db, { device_id, project_id }),
-    }),
+    async request => {
+      const place = { ...request.params, ...request.query, bound: boundTo(request) }
+      return { interfaces: await interfacesOfDevice(db, place) }
+    },
   )
 
   app.put(

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
 import { readTime } from '../../fields.ts'
@@ -86,10 +87,12 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
         response: { 200: pageOf('interfaces', ref(Interface)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, ...filter } = query
       const after = marker === undefined ? null : (readMarker(marker, 'id', [isId])[0] ?? null)
-      const found = await listInterfaces(db, filter, { limit, after })
+      const found = await listInterfaces(db, filter, { limit, after, bound })
       const markerOf = ({ id }: Interface) => writeMarker('id', [id])
       return toPage({ key: 'interfaces', url, limit, markerOf }, found)
     },
@@ -106,11 +109,13 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
         response: { 200: pageOf('periods', ref(InterfacePeriod)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, at, ...filter } = query
       const after = marker === undefined ? null : readMarker(marker, 'time', [isTime, isId])
       const when = at === undefined ? undefined : readTime(at, 'at')
-      const found = await listInterfacePeriods(db, { ...filter, at: when }, { limit, after })
+      const found = await listInterfacePeriods(db, { ...filter, at: when }, { limit, after, bound })
       const markerOf = (one: InterfacePeriod) =>
         writeMarker('time', [one.started_at, one.interface_id])
       return toPage({ key: 'periods', url, limit, markerOf }, found)

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -65,15 +66,21 @@ export async function getInterfaces(db: Database, ids: readonly string[]): Promi
   })
 }
 
+export type DevicePlace = {
+  readonly device_id: string
+  readonly project_id?: string | undefined
+  readonly bound: Bound
+}
+
 /** The interfaces of a device, all of them or those of a project, in the order of their ids. */
 export function interfacesOfDevice(
   db: Database,
-  {
-    device_id,
-    project_id,
-  }: { readonly device_id: string; readonly project_id?: string | undefined },
+  { device_id, project_id, bound }: DevicePlace,
 ): Promise<Interface[]> {
-  const ofProject = project_id === undefined ? sql`true` : sql`i.project_id = ${project_id}`
+  const ofProject = allOf([
+    ...boundedTo(bound, sql`i.project_id`),
+    ...(project_id === undefined ? [] : [sql`i.project_id = ${project_id}`]),
+  ])
   return rows(db, Interface)`
     select ${shown} from ${source} where i.device_id = ${device_id} and ${ofProject} order by i.id`
 }
@@ -86,10 +93,11 @@ export function interfacesOfDevice(
 export function listInterfaces(
   db: Database,
   filter: FilterOf<InterfaceQuery>,
-  { limit, after }: { limit: number; after: string | null },
+  { limit, after, bound }: { limit: number; after: string | null; bound: Bound },
 ): Promise<Interface[]> {
   const { project_id, device_id, network_id, mac_address, address, name, tag } = filter
   const conditions: Sql[] = [
+    ...boundedTo(bound, sql`i.project_id`),
     ...(project_id ? [sql`i.project_id = ${project_id}`] : []),
     ...(device_id ? [sql`i.device_id = ${device_id}`] : []),
     ...(network_id ? [sql`i.network_id = ${network_id}`] : []),
@@ -122,9 +130,10 @@ export function listInterfaces(
 export function listInterfacePeriods(
   db: Database,
   { interface_id, device_id, at }: FilterOf<InterfacePeriodQuery>,
-  { limit, after }: { limit: number; after: readonly string[] | null },
+  { limit, after, bound }: { limit: number; after: readonly string[] | null; bound: Bound },
 ): Promise<InterfacePeriod[]> {
   const conditions = [
+    ...boundedTo(bound),
     ...(interface_id ? [sql`interface_id = ${interface_id}`] : []),
     ...(device_id ? [sql`device_id = ${device_id}`] : []),
     ...(at ? [sql`started_at <= ${at}`] : []),

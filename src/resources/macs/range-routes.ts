@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
 import { once } from '../../idempotency.ts'
@@ -66,10 +67,12 @@ export const macRangeRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async
         response: { 200: pageOf('mac_ranges', ref(MacRange)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, ...filter } = query
       const after = marker === undefined ? null : (readMarker(marker, 'id', [isId])[0] ?? null)
-      const found = await listMacRanges(db, filter, { limit, after })
+      const found = await listMacRanges(db, filter, { limit, after, bound })
       const markerOf = ({ id }: MacRange) => writeMarker('id', [id])
       return toPage({ key: 'mac_ranges', url, limit, markerOf }, found)
     },

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -39,9 +40,10 @@ export async function getMacRange(db: Database, id: string): Promise<MacRange> {
 export function listMacRanges(
   db: Database,
   { project_id, name, tag, contains }: FilterOf<MacRangeQuery>,
-  { limit, after }: { limit: number; after: string | null },
+  { limit, after, bound }: { limit: number; after: string | null; bound: Bound },
 ): Promise<MacRange[]> {
   const conditions: Sql[] = [
+    ...boundedTo(bound),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(name === undefined ? [] : [sql`name = ${name}`]),
     ...(tag ? [sql`tags @> ${tag}`] : []),

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { readTime } from '../../fields.ts'
 import { keyOf, markRepeated, once } from '../../idempotency.ts'
@@ -69,11 +70,13 @@ export const macRoutes: FastifyPluginAsyncTypebox<{ db: Database; macs: MacAlloc
         response: { 200: pageOf('macs', ref(Mac)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, at, ...filter } = query
       const after = marker === undefined ? null : (readMarker(marker, 'id', [isId])[0] ?? null)
       const when = at === undefined ? undefined : readTime(at, 'at')
-      const found = await listMacs(db, { ...filter, at: when }, { limit, after })
+      const found = await listMacs(db, { ...filter, at: when }, { limit, after, bound })
       const markerOf = ({ id }: Mac) => writeMarker('id', [id])
       return toPage({ key: 'macs', url, limit, markerOf }, found)
     },

@@ -1,3 +1,4 @@
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -32,11 +33,12 @@ export type MacFilter = FilterOf<MacQuery> & Pick<MacQuery, 'state'>
 export function listMacs(
   db: Database,
   filter: MacFilter,
-  { limit, after }: { limit: number; after: string | null },
+  { limit, after, bound }: { limit: number; after: string | null; bound: Bound },
 ): Promise<Mac[]> {
   const { address, range_id, network_id, interface_id, project_id, owner_id, state, at } = filter
   const mac = address === undefined ? undefined : readMac(address, 'address').toString()
   const conditions: Sql[] = [
+    ...boundedTo(bound),
     ...(mac === undefined ? [] : [sql`mac = ${mac}`]),
     ...(range_id ? [sql`range_id = ${range_id}`] : []),
     ...(network_id ? [sql`network_id = ${network_id}`] : []),

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { once } from '../../idempotency.ts'
 import {
@@ -61,7 +62,9 @@ export const natMappingRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         response: { 200: pageOf('nat_mappings', ref(NatMapping)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, ...filter } = query
       const [after = null] = marker === undefined ? [] : readMarker(marker, 'id', [isId])
       const { inside_local_address: local, inside_global_address: global } = filter
@@ -70,7 +73,7 @@ export const natMappingRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         inside_local_address: local && readAllocated(local, 'inside_local_address'),
         inside_global_address: global && readAllocated(global, 'inside_global_address'),
       }
-      const found = await listNatMappings(db, asked, { limit, after })
+      const found = await listNatMappings(db, asked, { limit, after, bound })
       const markerOf = ({ id }: NatMapping) => writeMarker('id', [id])
       return toPage({ key: 'nat_mappings', url, limit, markerOf }, found)
     },

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -26,10 +27,15 @@ export async function getNatMapping(db: Database, id: string): Promise<NatMappin
 export function listNatMappings(
   db: Database,
   filter: FilterOf<NatMappingQuery>,
-  { limit, after }: { readonly limit: number; readonly after: string | null },
+  {
+    limit,
+    after,
+    bound,
+  }: { readonly limit: number; readonly after: string | null; readonly bound: Bound },
 ): Promise<NatMapping[]> {
   const { project_id, inside_local_address, inside_global_address, state = 'current' } = filter
   const conditions: Sql[] = [
+    ...boundedTo(bound),
     ...sidesOf(filter),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(inside_local_address ? [sql`inside_local_address = ${inside_local_address}::inet`] : []),

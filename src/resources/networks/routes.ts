@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
 import { once } from '../../idempotency.ts'
@@ -65,10 +66,12 @@ export const networkRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         response: { 200: pageOf('networks', ref(Network)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, sort, ...filter } = query
       const after = marker === undefined ? null : readMarker(marker, sort, [sortShapes[sort], isId])
-      const found = await listNetworks(db, filter, { sort, limit, after })
+      const found = await listNetworks(db, filter, { sort, limit, after, bound })
       const markerOf = (network: Network) => writeMarker(sort, [network[sort], network.id])
       return toPage({ key: 'networks', url, limit, markerOf }, found)
     },

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -37,16 +38,18 @@ export type NetworkPage = {
   readonly limit: number
   /** The sort value and the id of the network behind which the page begins. */
   readonly after: readonly string[] | null
+  readonly bound: Bound
 }
 
 /** One network more than a page holds, so that the caller sees whether there is another page. */
 export function listNetworks(
   db: Database,
   filter: FilterOf<NetworkQuery>,
-  { sort, limit, after }: NetworkPage,
+  { sort, limit, after, bound }: NetworkPage,
 ) {
   const { project_id, name, tag, policy_id } = filter
   const conditions: Sql[] = [
+    ...boundedTo(bound),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(name === undefined ? [] : [sql`name = ${name}`]),
     ...(tag ? [sql`tags @> ${tag}`] : []),

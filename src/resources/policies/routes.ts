@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { accessTo, boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
 import { once } from '../../idempotency.ts'
@@ -83,10 +84,12 @@ export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
         response: { 200: pageOf('policies', ref(Policy)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, sort, ...filter } = query
       const after = marker === undefined ? null : readMarker(marker, sort, [sortShapes[sort], isId])
-      const found = await listPolicies(db, filter, { sort, limit, after })
+      const found = await listPolicies(db, filter, { sort, limit, after, bound })
       const markerOf = (policy: Policy) => writeMarker(sort, [policy[sort], policy.id])
       return toPage({ key: 'policies', url, limit, markerOf }, found)
     },
@@ -126,10 +129,13 @@ export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
         },
       },
     },
-    async ({ params: { policy_id }, body, headers }, reply) => {
+    async (request, reply) => {
+      const { params, body, headers } = request
+      const { policy_id } = params
+      const bound = accessTo(request).boundOf('allocations:list')
       const target = { id: policy_id, expected: readIfMatch(headers) }
       const policy = await once({ db, reply }, tx => updatePolicy(tx, target, body))
-      const found = await listExceptions(db, policy_id, { limit: namedMax, after: null })
+      const found = await listExceptions(db, policy_id, { limit: namedMax, after: null, bound })
       return { ...policy, exceptions: found.slice(0, namedMax) }
     },
   )
@@ -170,9 +176,13 @@ export const policyRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
         },
       },
     },
-    async ({ params: { policy_id }, query: { limit, marker }, url }) => {
+    async request => {
+      const { params, query, url } = request
+      const { policy_id } = params
+      const { limit, marker } = query
+      const bound = accessTo(request).boundOf('allocations:list')
       const [after = null] = marker === undefined ? [] : readMarker(marker, 'id', [isId])
-      const found = await listExceptions(db, policy_id, { limit, after })
+      const found = await listExceptions(db, policy_id, { limit, after, bound })
       const markerOf = ({ id }: Allocation) => writeMarker('id', [id])
       return toPage({ key: 'allocations', url, limit, markerOf }, found)
     },

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type Static, Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -44,16 +45,18 @@ export type PolicyPage = {
   readonly sort: (typeof policySorts)[number]
   readonly limit: number
   readonly after: readonly string[] | null
+  readonly bound: Bound
 }
 
 /** One policy more than a page holds. */
 export async function listPolicies(
   db: Database,
   { project_id, name, tag }: FilterOf<Static<typeof PolicyQuery>>,
-  { sort, limit, after }: PolicyPage,
+  { sort, limit, after, bound }: PolicyPage,
 ): Promise<Policy[]> {
   const column = sortColumns[sort]
   const conditions = [
+    ...boundedTo(bound),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(name === undefined ? [] : [sql`name = ${name}`]),
     ...(tag ? [sql`tags @> ${tag}`] : []),
@@ -164,7 +167,11 @@ function changePolicy(
 export async function listExceptions(
   db: Database,
   id: string,
-  { limit, after }: { readonly limit: number; readonly after: string | null },
+  {
+    limit,
+    after,
+    bound,
+  }: { readonly limit: number; readonly after: string | null; readonly bound: Bound },
 ): Promise<Allocation[]> {
   await getPolicy(db, id)
   return rows(db, Allocation)`
@@ -176,5 +183,6 @@ export async function listExceptions(
           where k.block_id = b.id and k.purpose is null
             and k.last >= first_of(a.address) and k.first <= last_of(a.address)))
       and ${reached({ policy_id: id })} and ${sourceOf('exclusions')} = ${id}
+      and ${allOf(boundedTo(bound, sql`a.project_id`))}
     order by a.id limit ${limit + 1}`
 }

@@ -1,5 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundEach, demandOnBlock } from '../../access/batches.ts'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
 import { once } from '../../idempotency.ts'
@@ -44,7 +46,9 @@ export const quarantineRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, ...filter } = query
       const { scope_id, address } = filter
       const after = marker === undefined ? null : readMarker(marker, sort, [isTime, isId])
@@ -55,7 +59,7 @@ export const quarantineRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
           scope_id: scope_id && scopeIdOf(scope_id),
           address: address && readAllocated(address, 'address'),
         },
-        { limit, after },
+        { limit, after, bound },
       )
       const markerOf = (one: QuarantinedAddress) =>
         writeMarker(sort, [one.quarantined_until, one.allocation_id])
@@ -102,13 +106,19 @@ export const quarantineRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         },
       },
     },
-    async ({ body: { block_id, allocation_ids } }, reply) => {
+    async (request, reply) => {
+      const { block_id, allocation_ids } = request.body
+      const rule = 'quarantine:end'
       if (block_id !== undefined && !allocation_ids) {
         const at_most = countMax
+        await demandOnBlock({ db, request, rule }, block_id)
         return once({ db, reply }, tx => endQuarantineOfBlock(tx, { block_id, at_most }))
       }
       if (allocation_ids && block_id === undefined) {
-        const ended = await once({ db, reply }, tx => endQuarantines(tx, allocation_ids))
+        const named = allocation_ids.map(id => ({ id }))
+        const bounded = await boundEach({ db, request, rule }, named)
+        const ids = bounded.flatMap(({ id, project_id }) => (project_id === undefined ? [id] : []))
+        const ended = await once({ db, reply }, tx => endQuarantines(tx, ids))
         return { ended, more: false }
       }
       const detail = 'allocation_ids: name either these, or a block_id'

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -10,16 +11,17 @@ export type QuarantinePage = {
   readonly limit: number
   /** The end of the quarantine and the allocation behind which the page begins. */
   readonly after: readonly string[] | null
+  readonly bound: Bound
 }
 
 /** Addresses that wait, those first that will wait no more; one more than a page holds. */
 export function listQuarantine(
   db: Database,
   filter: FilterOf<QuarantineQuery>,
-  { limit, after }: QuarantinePage,
+  { limit, after, bound }: QuarantinePage,
 ): Promise<QuarantinedAddress[]> {
   const { scope_id, block_id, address, project_id, owner_type, owner_id } = filter
-  const conditions: Sql[] = []
+  const conditions: Sql[] = boundedTo(bound, sql`h.project_id`)
   if (scope_id) conditions.push(sql`q.scope_id = ${scope_id}`)
   else if (address !== undefined) {
     conditions.push(sql`q.scope_id = any (array(select s.id from address_scopes s))`)

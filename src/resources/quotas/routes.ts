@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
 import { readIfMatch } from '../../etags.ts'
@@ -62,10 +63,12 @@ export const quotaRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (a
         response: { 200: pageOf('quotas', ref(Quota)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, project_id, scope_id } = query
       const filter = { project_id, scope_id: scope_id && scopeIdOf(scope_id) }
-      const found = await listQuotas(db, filter, { limit, after: afterOf(marker) })
+      const found = await listQuotas(db, filter, { limit, after: afterOf(marker), bound })
       const markerOf = ({ id }: Quota) => writeMarker('id', [id])
       return toPage({ key: 'quotas', url, limit, markerOf }, found)
     },

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -32,9 +33,10 @@ const isAt = ({ project_id, scope_id }: QuotaPlace): Sql => sql`
 export function listQuotas(
   db: Database,
   { project_id, scope_id }: FilterOf<QuotaQuery>,
-  { limit, after }: { limit: number; after: string | null },
+  { limit, after, bound }: { limit: number; after: string | null; bound: Bound },
 ): Promise<Quota[]> {
   const conditions = [
+    ...boundedTo(bound),
     ...(project_id === undefined
       ? []
       : [sql`project_id is not distinct from ${projectOf(project_id)}`]),

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
+import { unbounded } from '../../access/bound-store.ts'
 import type { Database } from '../../db/database.ts'
 import type { Token } from './schema.ts'
 import { createToken, listTokens, resetAdminToken, revokeToken } from './store.ts'
@@ -60,7 +61,7 @@ export function addTokenCommands(program: Command, run: Run): void {
         const state = options.all ? 'all' : 'active'
         for (let after: string | null = null; ; ) {
           const filter = { project_id: options.project, state } as const
-          const found = await listTokens(db, filter, { limit, after })
+          const found = await listTokens(db, filter, { limit, after, bound: unbounded })
           for (const token of found.slice(0, limit)) console.log(lineOf(token))
           const last: Token | undefined = found[limit - 1]
           if (found.length <= limit || !last) return

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { boundTo } from '../../access/enforce.ts'
 import { callerOf } from '../../auth/authenticate.ts'
 import type { Database } from '../../db/database.ts'
 import { once } from '../../idempotency.ts'
@@ -68,10 +69,12 @@ export const tokenRoutes: FastifyPluginAsyncTypebox<TokenRouteOptions> = async (
         response: { 200: pageOf('tokens', ref(Token)), ...problems('marker_invalid') },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
+      const bound = boundTo(request)
       const { limit, marker, ...filter } = query
       const [after = null] = marker === undefined ? [] : readMarker(marker, 'id', [isId])
-      const found = await listTokens(db, filter, { limit, after })
+      const found = await listTokens(db, filter, { limit, after, bound })
       const markerOf = ({ id }: Token) => writeMarker('id', [id])
       return toPage({ key: 'tokens', url, limit, markerOf }, found)
     },

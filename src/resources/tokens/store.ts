@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import type { Caller } from '../../auth/caller.ts'
 import { hashToken, newToken, prefixOf } from '../../auth/token-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
@@ -31,10 +32,15 @@ export async function getToken(db: Database, id: string): Promise<Token> {
 export function listTokens(
   db: Database,
   filter: FilterOf<TokenQuery>,
-  { limit, after }: { readonly limit: number; readonly after: string | null },
+  {
+    limit,
+    after,
+    bound,
+  }: { readonly limit: number; readonly after: string | null; readonly bound: Bound },
 ): Promise<Token[]> {
   const { project_id, system_scope, name, prefix, created_by, state = 'active' } = filter
   const conditions: Sql[] = [
+    ...boundedTo(bound),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(system_scope ? [sql`system_scope = ${system_scope}`] : []),
     ...(name === undefined ? [] : [sql`name = ${name}`]),

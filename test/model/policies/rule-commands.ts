@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { unbounded } from '../../../src/access/bound-store.ts'
 import { publicScopeId } from '../../../src/resources/address-scopes/schema.ts'
 import { updateAddressScope } from '../../../src/resources/address-scopes/store.ts'
 import { updateBlock } from '../../../src/resources/blocks/update-store.ts'
@@ -61,7 +62,11 @@ const usesOf = (house: House, policy_id: string) =>
 /** Compares what is reported as held in spite of the rules of each policy. */
 async function expectExceptions(house: House, { db }: Real): Promise<void> {
   for (const policy of house.policies) {
-    const found = await listExceptions(db, policy.id, { limit: 1000, after: null })
+    const found = await listExceptions(db, policy.id, {
+      limit: 1000,
+      after: null,
+      bound: unbounded,
+    })
     const expected = house.held.filter(one => {
       const block = house.find(one.block_id)
       if (!block || house.ruleFor(block, 'exclusions')?.policy_id !== policy.id) return false
