@@ -1,19 +1,22 @@
--- I8: claims the keys of a batch; the numbers of the requests that are to be done. A concurrent
--- request with the same key waits here, before it has locked anything else.
-create or replace function claim_keys(requests allocation_request[]) returns int[]
+-- I8: claims the keys of a batch, a JSON array of requests; the numbers of those that are to be
+-- done. A concurrent request with the same key waits here, before it has locked anything else.
+create or replace function claim_keys(batch jsonb) returns int[]
 language sql as $$
-  with claimed as (
+  with requests as (
+    select * from jsonb_to_recordset(batch)
+      as r (request int, caller text, idempotency_key text, fingerprint text)
+  ), claimed as (
     insert into idempotency_keys (caller, key, fingerprint)
     select distinct on (r.caller, r.idempotency_key) r.caller, r.idempotency_key,
       decode(r.fingerprint, 'hex')
-    from unnest(requests) r where r.idempotency_key is not null
+    from requests r where r.idempotency_key is not null
     order by r.caller, r.idempotency_key, r.request
     on conflict do nothing returning caller, key
   )
   select coalesce(array_agg(request), '{}') from (
-    select r.request from unnest(requests) r where r.idempotency_key is null
+    select r.request from requests r where r.idempotency_key is null
     union all
-    select min(r.request) from unnest(requests) r
+    select min(r.request) from requests r
       join claimed c on (c.caller, c.key) = (r.caller, r.idempotency_key)
     group by c.caller, c.key
   ) todo
@@ -308,7 +311,7 @@ begin
   into has_keys, has_networks, has_owners, blocks_named, is_plain
   from unnest(requests) r;
   if has_keys then
-    todo := claim_keys(requests);
+    todo := claim_keys(batch);
     return query
       select r.request, null::uuid, null::uuid, null::uuid, null::inet, null::timestamptz,
         null::timestamptz, case when k.fingerprint <> decode(r.fingerprint, 'hex')

@@ -153,27 +153,6 @@ begin
   end if;
 end $$;
 
--- The run from which the next MAC comes.
-create or replace function next_mac_run(range mac_ranges, pool uuid, around bigint)
-returns mac_free_ranges language plpgsql stable as $$
-declare
-  run mac_free_ranges;
-begin
-  if range.strategy = 'least_recently_used' then
-    select * into run from mac_free_ranges f
-    where f.pool_id = pool and f.free_since is not null order by f.free_since, f.last limit 1;
-    return run;
-  end if;
-  if range.strategy = 'random' then
-    select * into run from mac_free_ranges f
-    where f.pool_id = pool and f.last >= around order by f.last limit 1;
-  end if;
-  if run.first is null then
-    select * into run from mac_free_ranges f where f.pool_id = pool order by f.last limit 1;
-  end if;
-  return run;
-end $$;
-
 -- Ranges neither appear nor go until the transaction ends: whether a MAC is of a range stays true.
 create or replace function hold_mac_ranges() returns void language plpgsql as $$
 begin

@@ -338,26 +338,6 @@ begin
     select r from jsonb_populate_recordset(null::mac_request, batch) r));
 end $$;
 
--- I8: as claim_keys does for allocations.
-create or replace function claim_mac_keys(requests mac_request[]) returns int[]
-language sql as $$
-  with claimed as (
-    insert into idempotency_keys (caller, key, fingerprint)
-    select distinct on (r.caller, r.idempotency_key) r.caller, r.idempotency_key,
-      decode(r.fingerprint, 'hex')
-    from unnest(requests) r where r.idempotency_key is not null
-    order by r.caller, r.idempotency_key, r.request
-    on conflict do nothing returning caller, key
-  )
-  select coalesce(array_agg(request), '{}') from (
-    select r.request from unnest(requests) r where r.idempotency_key is null
-    union all
-    select min(r.request) from unnest(requests) r
-      join claimed c on (c.caller, c.key) = (r.caller, r.idempotency_key)
-    group by c.caller, c.key
-  ) todo
-$$;
-
 -- One batch of requests for MACs in one transaction: a JSON array of mac_request. Every request has
 -- its own outcome, `again` if it can only be done after this batch.
 create or replace function allocate_macs(batch jsonb)
@@ -373,7 +353,7 @@ declare
   refusals text[];
 begin
   if has_keys then
-    todo := claim_mac_keys(requests);
+    todo := claim_keys(batch);
     return query
       select r.request, case when k.fingerprint = decode(r.fingerprint, 'hex') then k.answer end,
         case when k.fingerprint <> decode(r.fingerprint, 'hex') then 'idempotency_key_reused'

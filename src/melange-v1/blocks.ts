@@ -1,7 +1,7 @@
 import type { Database } from '../db/database.ts'
 import { formatAddress, parseAddress } from '../ip/address.ts'
 import type { Prefix } from '../ip/prefix.ts'
-import { formatPrefix, prefixContains, prefixRange } from '../ip/prefix.ts'
+import { formatPrefix, prefixContains } from '../ip/prefix.ts'
 import { canBeGateway, prefixOf } from '../resources/blocks/rules.ts'
 import {
   type BlockRow,
@@ -264,7 +264,3 @@ const networks = resource(
 )
 
 export const blockRoutes = [...blocks, ...subnets, ...networks]
-
-/** The last address of a block. */
-export const lastAddress = (block: Pick<BlockRow, 'cidr' | 'version'>): string =>
-  formatAddress({ version: block.version, value: prefixRange(prefixOf(block)).last })

@@ -21,6 +21,16 @@ export const newEmptyDatabase = (): Promise<OpenDatabase> =>
 
 const connectionsMax = 10
 
+/** A database of a server, for who fills it with what tests look at. */
+export const openForWorld = (url: string): OpenDatabase =>
+  postgresDatabase({
+    url,
+    connections_max: 2,
+    connect_timeout_seconds: 20,
+    statement_timeout_seconds: 60,
+    onError: error => console.error(error),
+  })
+
 async function newOnServer(): Promise<OpenDatabase> {
   const server = inject('postgresUrl')
   const name = `test_${randomUUID().replaceAll('-', '')}`

@@ -1,4 +1,3 @@
-import { postgresDatabase } from '../../src/db/postgres.ts'
 import { newId } from '../../src/ids.ts'
 import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
 import { createAddressScope } from '../../src/resources/address-scopes/store.ts'
@@ -7,16 +6,11 @@ import { createBlocks } from '../../src/resources/blocks/create-store.ts'
 import { prefixOf } from '../../src/resources/blocks/rules.ts'
 import { createFloatingIp, updateFloatingIp } from '../../src/resources/floating-ips/store.ts'
 import { assignNatMappings, removeNatMappings } from '../../src/resources/nat-mappings/store.ts'
+import { openForWorld } from './databases.ts'
 
 /** Adds floating IPs that point, pointed and do not point at something, and NAT mappings. */
 export async function createFloatingWorld(url: string): Promise<void> {
-  const db = postgresDatabase({
-    url,
-    connections_max: 2,
-    connect_timeout_seconds: 20,
-    statement_timeout_seconds: 60,
-    onError: error => console.error(error),
-  })
+  const db = openForWorld(url)
   try {
     const { id: scope_id } = await createAddressScope(db, { project_id: 'p', name: 'floating' })
     const create = async (scope: string, cidr: string) => {

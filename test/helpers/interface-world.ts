@@ -1,4 +1,3 @@
-import { postgresDatabase } from '../../src/db/postgres.ts'
 import { publicScopeId } from '../../src/resources/address-scopes/schema.ts'
 import { createRoute } from '../../src/resources/block-routes/store.ts'
 import { createBlocks } from '../../src/resources/blocks/create-store.ts'
@@ -17,19 +16,14 @@ import {
 import { createMacAllocator } from '../../src/resources/macs/allocator-store.ts'
 import { createMacRange } from '../../src/resources/macs/range-store.ts'
 import { createNetwork } from '../../src/resources/networks/store.ts'
+import { openForWorld } from './databases.ts'
 
 /**
  * Adds MAC ranges of each kind, of which MACs are held, waiting and free; interfaces that moved,
  * went and are there; addresses beside their own, now and before; and a route.
  */
 export async function createInterfaceWorld(url: string): Promise<void> {
-  const db = postgresDatabase({
-    url,
-    connections_max: 2,
-    connect_timeout_seconds: 20,
-    statement_timeout_seconds: 60,
-    onError: error => console.error(error),
-  })
+  const db = openForWorld(url)
   try {
     const project_id = 'p'
     const { id: network_id } = await createNetwork(db, { project_id })

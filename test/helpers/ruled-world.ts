@@ -1,5 +1,4 @@
 import type { Database, OpenDatabase } from '../../src/db/database.ts'
-import { postgresDatabase } from '../../src/db/postgres.ts'
 import { sql } from '../../src/db/sql.ts'
 import { IpamError } from '../../src/errors.ts'
 import { createAddressScope } from '../../src/resources/address-scopes/store.ts'
@@ -11,19 +10,14 @@ import { createBlocks, type NewBlocks } from '../../src/resources/blocks/create-
 import { prefixOf } from '../../src/resources/blocks/rules.ts'
 import { createNetwork } from '../../src/resources/networks/store.ts'
 import { createPolicy } from '../../src/resources/policies/store.ts'
+import { openForWorld } from './databases.ts'
 
 /**
  * Adds blocks under policies with all that may be in them: held, waiting, lapsed for two hours and
  * not cleared away, in quarantines that are over. No server may use the database meanwhile.
  */
 export async function createRuledWorld(url: string): Promise<void> {
-  const db = postgresDatabase({
-    url,
-    connections_max: 2,
-    connect_timeout_seconds: 20,
-    statement_timeout_seconds: 60,
-    onError: error => console.error(error),
-  })
+  const db = openForWorld(url)
   try {
     await setClock(db, `clock_timestamp() - interval '3 hours'`)
     const blocks = await createRuledBlocks(db)

@@ -125,12 +125,6 @@ export async function takeMacs(
   })
 }
 
-export async function takeMac(tx: Database, wanted: WantedMac): Promise<Mac> {
-  const [mac] = await takeMacs(tx, [wanted])
-  if (!mac) throw new Error('a MAC that was taken did not come back')
-  return mac
-}
-
 /** Releases MACs in one transaction, each with its own outcome, in the order of asking. */
 async function releaseMacs(db: Database, ids: readonly string[]): Promise<(Mac | IpamError)[]> {
   const batch = JSON.stringify(ids.map((id, request) => ({ request, id })))
