@@ -119,20 +119,26 @@ begin
 end $$;
 
 -- The same for all that an operation on interfaces will change, after the interfaces: the ids and
--- names of new ones, the networks and blocks from which addresses are taken (`taking`: a JSON array
--- of network_id, families and addresses), the blocks of the allocations that are released or have
--- to stay, what the projects use. Answers a network that is not there, or why the first project may
--- not have so many interfaces more.
+-- names of new ones and of those that go (`gone`: who wants the name of one that is going waits for
+-- it here, with no MACs in hand), the networks and blocks from which addresses are taken (`taking`:
+-- a JSON array of network_id, families and addresses), the blocks of the allocations that are
+-- released or have to stay, what the projects use. Answers a network that is not there, or why the
+-- first project may not have so many interfaces more.
 create or replace function lock_interface_space(
   projects text[], more int, names text[], network_ids uuid[], block_ids uuid[], taking jsonb,
-  held uuid[], out missing uuid, out refusal text)
+  held uuid[], gone uuid[], out missing uuid, out refusal text)
 language plpgsql as $$
 declare
   wanted uuid[];
   found uuid[];
 begin
   perform pg_advisory_xact_lock(hashtextextended(n.name, 13))
-  from (select distinct name from unnest(names) n (name) order by name) n;
+  from (
+    select lower(n.name) as name from unnest(names) n (name)
+    union
+    select unnest(array[i.id::text, lower(i.v1_id)]) from interfaces i where i.id = any (gone)
+    order by name
+  ) n;
   wanted := network_ids
     || array(select t.network_id from jsonb_to_recordset(taking) t (network_id uuid));
   found := array(

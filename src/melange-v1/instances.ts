@@ -86,6 +86,7 @@ async function replaceOfDevice(
     other_projects: gone.map(one => one.project_id),
     more: wanted.length - gone.filter(one => one.project_id === tenant_id).length,
     names: wanted.flatMap(({ said }) => said.vif_id ?? []),
+    gone: gone.map(({ id }) => id),
     taking: [],
     held,
     networks: blocks.flatMap(({ network_id }) => network_id ?? []),

@@ -35,9 +35,9 @@ export function setInterfacesOfDevice(
     const { wanted: taking } = replace(present, asked)
     const more = asked.length - present.length
     const names = asked.flatMap(({ id }) => id ?? [])
-    await lockSpace(tx, { project_id, more, names, taking: taking.map(wantedOf), held })
-    // Addresses may have been released before their blocks were locked; none is from here on.
     const ids = present.map(({ id }) => id)
+    await lockSpace(tx, { project_id, more, names, gone: ids, taking: taking.map(wantedOf), held })
+    // Addresses may have been released before their blocks were locked; none is from here on.
     const locked = held.length > 0 ? await getInterfaces(tx, ids) : present
     return change(tx, { ...device, ...replace(locked, asked) })
   })

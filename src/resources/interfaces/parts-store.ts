@@ -32,6 +32,8 @@ type Space = {
   readonly more: number
   /** The ids and names that new ones are to have: one at a time takes each. */
   readonly names?: readonly string[]
+  /** Ids of interfaces that may be deleted, whose names and ids others may wait for. */
+  readonly gone?: readonly string[]
   readonly taking: readonly WantedAddresses[]
   /** Ids of allocations that are released, or that have to stay. */
   readonly held: readonly string[]
@@ -49,7 +51,7 @@ const Locked = Type.Object({ missing: Nullable(Id), refusal: Nullable(Type.Strin
  */
 export async function lockSpace(tx: Database, space: Space): Promise<void> {
   const { project_id, other_projects = [], more, held } = space
-  const { names = [], networks = [], blocks = [] } = space
+  const { names = [], gone = [], networks = [], blocks = [] } = space
   const projects = [...new Set([project_id, ...other_projects])]
   const taking = space.taking.map(({ network_id, families, addresses }) => {
     return { network_id, families, addresses }
@@ -57,7 +59,7 @@ export async function lockSpace(tx: Database, space: Space): Promise<void> {
   const [locked] = await rows(tx, Locked)`
     select missing, refusal
     from lock_interface_space(${projects}, ${more}, ${names}, ${networks}::uuid[],
-      ${blocks}::uuid[], ${JSON.stringify(taking)}, ${held}::uuid[])`
+      ${blocks}::uuid[], ${JSON.stringify(taking)}, ${held}::uuid[], ${gone}::uuid[])`
   if (locked?.missing) {
     const detail = `There is no network ${locked.missing}.`
     throw new IpamError('network_not_found', detail, { field: 'network_id' })
