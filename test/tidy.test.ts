@@ -52,7 +52,17 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'status-routes.ts': ['errors.ts', 'schema.ts', 'db'],
   metrics: ['schema.ts', 'coalescer.ts', 'db', 'keystone'],
-  'melange-v1': ['ip', 'ids.ts', 'errors.ts', 'schema.ts', 'db', 'auth', 'policy', 'resources'],
+  'melange-v1': [
+    'ip',
+    'ids.ts',
+    'errors.ts',
+    'schema.ts',
+    'db',
+    'auth',
+    'access',
+    'policy',
+    'resources',
+  ],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
   'app.ts': [
@@ -75,7 +85,15 @@ const mayImport: Record<string, readonly string[]> = {
     'status-routes.ts',
     'metrics',
   ],
-  'serve.ts': ['app.ts', 'config.ts', 'db', 'idempotency-store.ts', 'policy', 'resources'],
+  'serve.ts': [
+    'access',
+    'app.ts',
+    'config.ts',
+    'db',
+    'idempotency-store.ts',
+    'policy',
+    'resources',
+  ],
   'main.ts': ['audit', 'config.ts', 'db', 'errors.ts', 'policy', 'resources', 'serve.ts'],
 }
 
