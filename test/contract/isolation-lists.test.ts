@@ -37,7 +37,8 @@ const lists: Readonly<Record<string, { kind?: string; query?: string; isReadByAl
   listMacs: { kind: 'mac', query: 'state=all' },
   listInterfaces: { kind: 'interface' },
   listInterfacePeriods: { kind: 'interface' },
-  listAllowedAddresses: {},
+  listAllowedAddresses: { kind: 'interface' },
+  listAllowedPeriods: { kind: 'interface' },
   listQuotas: {},
   listTokens: { kind: 'token', isReadByAll: false },
 }

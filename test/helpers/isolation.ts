@@ -121,7 +121,10 @@ export async function createWorld(api: Api): Promise<World> {
       const network_id = await newNetwork(whose)
       await newBlock(whose, { network_id })
       const mac_range_id = await newRange()
-      return post('/v2/interfaces', { ...of(whose), network_id, mac_range_id, families: [4] })
+      const nic = { ...of(whose), network_id, mac_range_id, families: [4] }
+      const id = await post('/v2/interfaces', nic)
+      await post(`/v2/interfaces/${id}/allowed-addresses`, { address: '10.254.0.1' })
+      return id
     },
   }
   const publicBlock = (whose: Whose) => newBlock(whose, { scope_id: 'public' })

@@ -83,11 +83,13 @@ export const allowedRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async 
         },
       },
     },
-    async ({ query, url }) => {
+    async request => {
+      const { query, url } = request
       const { limit, marker, at, ...filter } = query
       const after = marker === undefined ? null : readMarker(marker, 'time', [isTime, isId])
       const when = at === undefined ? undefined : readTime(at, 'at')
-      const found = await listAllowedPeriods(db, { ...filter, at: when }, { limit, after })
+      const page = { limit, after, bound: boundTo(request) }
+      const found = await listAllowedPeriods(db, { ...filter, at: when }, page)
       const markerOf = (one: AllowedPeriod) =>
         writeMarker('time', [one.started_at, one.allowed_address_id])
       return toPage({ key: 'periods', url, limit, markerOf }, found)

@@ -158,10 +158,11 @@ async function namingField<T>(
 export function listAllowedPeriods(
   db: Database,
   filter: FilterOf<AllowedPeriodQuery>,
-  { limit, after }: { limit: number; after: readonly string[] | null },
+  { limit, after, bound }: { limit: number; after: readonly string[] | null; bound: Bound },
 ): Promise<AllowedPeriod[]> {
   const { interface_id, network_id, project_id, address, at } = filter
   const conditions = [
+    ...boundedTo(bound),
     ...(interface_id ? [sql`interface_id = ${interface_id}`] : []),
     ...(network_id ? [sql`network_id = ${network_id}`] : []),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
