@@ -71,7 +71,11 @@ const raw = (headers: Record<string, string>, url: string) =>
 test('each authority knows its own tokens, and Keystone is asked of no others', async () => {
   const own = await api.post('/v2/tokens', { name: 'ci', project_id: 'red', roles: ['member'] })
   const before = keystone.validations().length
-  for (const token of [adminToken, String(own.body.secret), await issuer.sign({ project: 'red', roles: ['workers'] })]) {
+  for (const token of [
+    adminToken,
+    String(own.body.secret),
+    await issuer.sign({ project: 'red', roles: ['workers'] }),
+  ]) {
     expect(await get({ 'x-auth-token': token })).toMatchObject({ status: 200 })
   }
   const unknown = `melange_${'A'.repeat(43)}`
