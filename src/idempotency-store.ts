@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { type Database, retryTransaction, rows } from './db/database.ts'
+import { type Database, lostRace, retryTransaction, rows } from './db/database.ts'
 import { sql } from './db/sql.ts'
 import { IpamError } from './errors.ts'
 
@@ -52,7 +52,7 @@ async function firstAnswer(tx: Database, { caller, key, fingerprint }: Idempoten
     select fingerprint = decode(${fingerprint}, 'hex') as is_same, answer
     from idempotency_keys where caller = ${caller} and key = ${key}`
   // It was so old that it has been removed since: to run again is right, as after a lost race.
-  if (!first) throw Object.assign(new Error('the key has gone'), { code: '40001' })
+  if (!first) throw lostRace('the key has gone')
   if (first.is_same) return first.answer
   throw new IpamError(
     'idempotency_key_reused',

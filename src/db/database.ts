@@ -81,6 +81,11 @@ export function isRetryable(error: unknown): boolean {
   return code === '40P01' || code === '40001'
 }
 
+/** What work throws that has found the world changed behind its back, and is to be done again. */
+export function lostRace(message: string): Error {
+  return Object.assign(new Error(message), { code: '40001' })
+}
+
 const attemptsMax = 5
 
 /** Work of one transaction that is done again, a bounded number of times, when it lost to another. */

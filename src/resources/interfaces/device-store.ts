@@ -1,4 +1,4 @@
-import { type Database, retryTransaction } from '../../db/database.ts'
+import { type Database, lostRace, retryTransaction } from '../../db/database.ts'
 import { appendEvents } from '../events/store.ts'
 import {
   type Giving,
@@ -32,14 +32,16 @@ export function setInterfacesOfDevice(
   return retryTransaction(db, async tx => {
     const present = await lockDevice(tx, device, { only_own: true })
     const held = heldBy(present)
-    const { wanted: taking } = replace(present, asked)
+    const replacement = replace(present, asked)
     const more = asked.length - present.length
     const names = asked.flatMap(({ id }) => id ?? [])
     const ids = present.map(({ id }) => id)
-    await lockSpace(tx, { project_id, more, names, gone: ids, taking: taking.map(wantedOf), held })
-    // Addresses may have been released before their blocks were locked; none is from here on.
-    const locked = held.length > 0 ? await getInterfaces(tx, ids) : present
-    return change(tx, { ...device, ...replace(locked, asked) })
+    const taking = replacement.wanted.map(wantedOf)
+    await lockSpace(tx, { project_id, more, names, gone: ids, taking, held })
+    // Blocks were locked for the addresses that were there; what has changed meanwhile needs others.
+    const locked = ids.length > 0 ? heldBy(await getInterfaces(tx, ids)) : []
+    if (locked.toSorted().join() !== held.toSorted().join()) throw lostRace('addresses changed')
+    return change(tx, { ...device, ...replacement })
   })
 }
 
