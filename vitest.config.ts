@@ -20,6 +20,7 @@ export default defineConfig({
         test: {
           ...api,
           name: 'api:pglite',
+          globalSetup: 'test/helpers/pglite-setup.ts',
           provide: { databaseKind: 'pglite', postgresUrl: '' },
         },
       },
