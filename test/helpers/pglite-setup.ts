@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
@@ -8,7 +9,9 @@ import { pgliteDatabase } from '../../src/db/pglite.ts'
 
 /** Makes the migrated database of which each test file gets a copy: `initdb` takes seconds. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const folder = await mkdtemp(join(tmpdir(), 'melange-pglite-'))
+  const folder = mkdtempSync(join(tmpdir(), 'melange-pglite-'))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', remove) // Also of a run that is interrupted.
   const dataDir = join(folder, 'postgres')
   const db = await pgliteDatabase({ dataDir })
   await migrate(db)
@@ -19,5 +22,5 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const template = join(folder, 'template.tar')
   await writeFile(template, new Uint8Array(await copy.arrayBuffer()))
   project.provide('template', template)
-  return () => rm(folder, { recursive: true, force: true })
+  return async () => remove()
 }
