@@ -7,7 +7,7 @@ import { createAuthenticator } from './auth/authenticate.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
-import { answerInProblems, readJson, strictValidator } from './http.ts'
+import { answerInProblems, readJson, sharedSerializers, strictValidators } from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
 import { melangeV1 } from './melange-v1/routes.ts'
 import type { Settings as MelangeV1Settings } from './melange-v1/settings.ts'
@@ -227,7 +227,10 @@ export async function buildApp(options: AppOptions) {
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     schemaController: {
-      compilersFactory: { buildValidator: strictValidator as unknown as ValidatorFactory },
+      compilersFactory: {
+        buildValidator: strictValidators() as unknown as ValidatorFactory,
+        buildSerializer: sharedSerializers(),
+      },
     },
   }).withTypeProvider<TypeBoxTypeProvider>()
 
