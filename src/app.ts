@@ -10,7 +10,13 @@ import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
-import { answerInProblems, explainRefusals, readJson, strictValidator } from './http.ts'
+import {
+  answerInProblems,
+  explainRefusals,
+  readJson,
+  sharedSerializers,
+  strictValidators,
+} from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
 import type { Environment } from './keystone/clouds-file.ts'
 import { connectKeystone, type Keystone, type KeystoneSettings } from './keystone/keystone.ts'
@@ -248,7 +254,10 @@ export async function buildApp(options: AppOptions) {
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     schemaController: {
-      compilersFactory: { buildValidator: strictValidator as unknown as ValidatorFactory },
+      compilersFactory: {
+        buildValidator: strictValidators() as unknown as ValidatorFactory,
+        buildSerializer: sharedSerializers(),
+      },
     },
   }).withTypeProvider<TypeBoxTypeProvider>()
 

@@ -2,6 +2,11 @@ import ajvCompiler, {
   type BuildCompilerFromPool,
   type RouteDefinition,
 } from '@fastify/ajv-compiler'
+import {
+  type Serializer,
+  type SerializerFactory,
+  SerializerSelector,
+} from '@fastify/fast-json-stringify-compiler'
 import type { FastifyError, FastifyInstance } from 'fastify'
 import { IpamError, toProblem } from './errors.ts'
 
@@ -97,15 +102,44 @@ function asIpamError(error: FastifyError): IpamError | null {
   return new IpamError('invalid_request', error.message, { field: 'body', cause: error })
 }
 
-/** Bodies are taken as sent; only what arrives as text (path, query, headers) is converted. */
-export function strictValidator(schemas: Parameters<BuildCompilerFromPool>[0]) {
-  const compiler = (coerceTypes: false | 'array') =>
-    ajvCompiler()(schemas, {
-      customOptions: { coerceTypes, removeAdditional: false },
-      // The `urn:uuid:` that the usual format allows is nothing that PostgreSQL takes for a UUID.
-      onCreate: ajv => void ajv.addFormat('uuid', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i),
-    })
-  const body = compiler(false)
-  const text = compiler('array')
-  return (route: RouteDefinition) => (route.httpPart === 'body' ? body : text)(route)
+/**
+ * Bodies are taken as sent; only what arrives as text (path, query, headers) is converted. Fastify
+ * asks for a compiler for each plugin; one pool lets all of an app share two.
+ */
+export function strictValidators(): (
+  schemas: Parameters<BuildCompilerFromPool>[0],
+) => (route: RouteDefinition) => ReturnType<ReturnType<BuildCompilerFromPool>> {
+  const pool = ajvCompiler()
+  return schemas => {
+    const compiler = (coerceTypes: false | 'array') =>
+      pool(schemas, {
+        customOptions: { coerceTypes, removeAdditional: false },
+        // The `urn:uuid:` that the usual format allows is nothing that PostgreSQL takes for a UUID.
+        onCreate: ajv => void ajv.addFormat('uuid', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i),
+      })
+    const body = compiler(false)
+    const text = compiler('array')
+    return route => (route.httpPart === 'body' ? body : text)(route)
+  }
+}
+
+/**
+ * Serializers of answers, one for each schema. Fastify would compile one for each answer of each
+ * route, among them a problem document for each status: most of what a start costs.
+ */
+export function sharedSerializers(): SerializerFactory {
+  const build = SerializerSelector()
+  const pool = new Map<string, Map<string, Serializer>>()
+  return (schemas, options) => {
+    const compile = build(schemas, options)
+    const shared = JSON.stringify(schemas)
+    const known = pool.get(shared) ?? new Map<string, Serializer>()
+    pool.set(shared, known)
+    return route => {
+      const schema = JSON.stringify(route.schema)
+      const serializer = known.get(schema) ?? compile(route)
+      known.set(schema, serializer)
+      return serializer
+    }
+  }
 }

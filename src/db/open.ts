@@ -46,7 +46,7 @@ async function connect({ data_dir, database, onError }: DatabaseOptions): Promis
   mkdirSync(data_dir, { recursive: true, mode: 0o700 })
   const lock = lockDataFolder(data_dir)
   try {
-    const db = await pgliteDatabase(join(data_dir, 'postgres'))
+    const db = await pgliteDatabase({ dataDir: join(data_dir, 'postgres') })
     return {
       ...db,
       close: async () => {

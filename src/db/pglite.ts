@@ -1,4 +1,4 @@
-import { PGlite, type Transaction, types } from '@electric-sql/pglite'
+import { PGlite, type PGliteOptions, type Transaction, types } from '@electric-sql/pglite'
 import { btree_gist } from '@electric-sql/pglite/contrib/btree_gist'
 import {
   type Database,
@@ -10,12 +10,14 @@ import {
 } from './database.ts'
 
 /**
- * PostgreSQL inside this process, in a folder, or in memory without one. It has one connection,
- * and does not fsync: what is committed survives a killed process, but not a power cut.
+ * PostgreSQL inside this process, in the folder `dataDir`, or in memory without one. It has one
+ * connection, and does not fsync: what is committed survives a killed process, but not a power cut.
  */
-export async function pgliteDatabase(folder?: string): Promise<OpenDatabase> {
+export async function pgliteDatabase(
+  place: Pick<PGliteOptions, 'dataDir' | 'loadDataDir'> = {},
+): Promise<OpenDatabase> {
   const lite = await PGlite.create({
-    ...(folder && { dataDir: folder }),
+    ...place,
     extensions: { btree_gist },
     parsers: { [types.TIMESTAMPTZ]: isoTime, [types.INT8]: parseInt8 },
   })
