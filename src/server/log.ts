@@ -25,7 +25,10 @@ export function createLogger({ level, admin_token, destination }: LogOptions): L
 function hider(admin_token: string | undefined): (line: string) => string {
   const secret = admin_token === undefined ? '' : JSON.stringify(admin_token).slice(1, -1)
   const hideKnown = (line: string) =>
-    line.replace(tokens, (_, start?: string) => (start === undefined ? '…' : `${start}…`))
+    // To look for the beginnings first takes a tenth of the time.
+    line.includes('melange_') || line.includes('gAAAA') || line.includes('eyJ')
+      ? line.replace(tokens, (_, start?: string) => (start === undefined ? '…' : `${start}…`))
+      : line
   // A shorter one would be found in words that have nothing to do with it.
   if (secret.length < secretLengthMin) return hideKnown
   return line => hideKnown(line).replaceAll(secret, '…')

@@ -19,9 +19,10 @@ export type PathLog = {
 
 export function createPathLog(): PathLog {
   const words = new Set<string>(['', 'public', 'default'])
-  const isKnown = (step: string) => {
-    const [, word = step] = /^(.*)\.(?:json|xml)$/.exec(step) ?? []
-    return words.has(step) || [step, word].some(one => words.has(one) || isPlain(one))
+  const isKnown = (step: string): boolean => {
+    if (words.has(step) || isPlain(step)) return true
+    const format = /\.(json|xml)$/.exec(step)
+    return format !== null && isKnown(step.slice(0, format.index))
   }
   return {
     learn(pattern) {
