@@ -20,7 +20,7 @@ import {
 import { readIdempotencyKeys } from './idempotency.ts'
 import type { Environment } from './keystone/clouds-file.ts'
 import { connectKeystone, type Keystone, type KeystoneSettings } from './keystone/keystone.ts'
-import { melangeV1 } from './melange-v1/routes.ts'
+import { melangeV1, paths } from './melange-v1/routes.ts'
 import type { Settings as MelangeV1Settings } from './melange-v1/settings.ts'
 import { versionList } from './melange-v1/version-routes.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
@@ -28,6 +28,7 @@ import { metricsRoutes } from './metrics/routes.ts'
 import { createOidc } from './oidc/authority.ts'
 import type { OidcSettings } from './oidc-config.ts'
 import type { Rules } from './policy/rules.ts'
+import { createLimits } from './rates/limits.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
   AddressScope,
@@ -141,6 +142,11 @@ import { CreatedToken, Token, TokenRequest } from './resources/tokens/schema.ts'
 import { utilisationRoutes } from './resources/utilisation/routes.ts'
 import { Forecast, UtilisationSample } from './resources/utilisation/schema.ts'
 import { Problem } from './schema.ts'
+import { answerClientError } from './server/client-errors.ts'
+import { clientNetworkOf, guardRequests } from './server/guards.ts'
+import { listenerOptions } from './server/listener.ts'
+import type { Tls } from './server/tls.ts'
+import type { ApiSettings, ProxySettings, RateSettings } from './server-config.ts'
 import { statusRoutes } from './status-routes.ts'
 
 const sharedSchemas = [
@@ -232,9 +238,13 @@ export type AppOptions = {
   readonly openstack: Environment
   /** The rules of who may do what, as they are now. */
   readonly rules: () => Rules
-  readonly api: { readonly body_bytes_max: number; readonly request_timeout_seconds: number }
+  readonly api: Omit<ApiSettings, 'shutdown_seconds'>
+  readonly proxies: ProxySettings
+  readonly rates: RateSettings
   readonly melange_v1: MelangeV1Settings
   readonly logger?: FastifyBaseLogger
+  /** Without it the app speaks HTTP. */
+  readonly certificates?: Tls
   /** Takes the place of the built-in allocator: the benchmark compares others with it. */
   readonly customAllocator?: Allocator
   /** Is put around what asks the authorities: the benchmark measures with it what they cost. */
@@ -243,12 +253,18 @@ export type AppOptions = {
 
 /** The API over a database; it neither listens nor reads the environment. */
 export async function buildApp(options: AppOptions) {
-  const { db, version, api, logger } = options
+  const { db, version, api, logger, certificates } = options
+  const { trusted } = options.proxies
+  const { connectionUse } = db
+  const metrics = createMetrics({ connectionUse, newestEvent: () => newestEvent(db) })
+  if (certificates) metrics.watchCertificate(() => certificates.certificate().not_after)
   const app = Fastify({
     ...(logger && { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: api.body_bytes_max,
-    requestTimeout: api.request_timeout_seconds * 1000,
+    ...listenerOptions(api, certificates),
+    trustProxy: trusted.length > 0 ? trusted : false,
+    clientErrorHandler: (error, socket) =>
+      answerClientError(error, socket, { log: app.log, onRefused: metrics.observeRefusal }),
     genReqId: () => `req-${randomUUID()}`,
     routerOptions: { maxParamLength: 255 },
     forceCloseConnections: 'idle',
@@ -287,18 +303,17 @@ export async function buildApp(options: AppOptions) {
   readJson(app)
   answerInProblems(app)
 
-  const { connectionUse } = db
-  const metrics = createMetrics({ connectionUse, newestEvent: () => newestEvent(db) })
   app.addHook('onClose', async () => metrics.close())
+  app.server.maxConnections = api.connections_max
+  app.server.on('drop', () => metrics.observeRefusal('connections'))
+  const { observeRequest: onAnswered, observeRefusal: onRefused } = metrics
+  guardRequests(app, { api, paths, onAnswered, onRefused })
+  const rates = createLimits({ settings: options.rates, onRefused, networkOf: clientNetworkOf })
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-openstack-request-id', request.id)
-  })
-  app.addHook('onResponse', async (request, reply) => {
-    const { method, url } = request
-    const { statusCode: status, elapsedTime: milliseconds } = reply
-    const route = request.routeOptions.url
-    metrics.observeRequest({ method, route, status, milliseconds })
-    request.log.info({ method, url, status, milliseconds }, 'answered')
+    // Whoever looks after the process is to see it when it is busy, too.
+    if (!/^\/(health|ready)z$/.test(request.routeOptions.url ?? '')) {
+      rates.countAddress(request, reply)
+    }
   })
 
   const watch = watchEvents(db)
@@ -315,7 +330,7 @@ export async function buildApp(options: AppOptions) {
   const oidc = createOidc({ settings: options.oidc })
   const authorities = keystone ? [tokens, oidc, keystone.authority] : [tokens, oidc]
   const { aroundAuthenticate = same => same } = options
-  const authenticate = aroundAuthenticate(createAuthenticator(authorities))
+  const authenticate = rates.around(aroundAuthenticate(createAuthenticator(authorities)))
   explainRefusals(app, keystone?.challenge ?? 'Bearer realm="melange"')
 
   await app.register(versionList)

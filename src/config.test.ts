@@ -66,3 +66,30 @@ test.each<[string, object[]]>([
 ])('an issuer %s is refused', (_name, issuers) => {
   expect(() => load({ oidc: { issuers } })).toThrow(/^oidc[. ]/)
 })
+
+test('a certificate needs its key, and a key its certificate', () => {
+  expect(() => load({ tls: { certificate: 'a.pem' } })).toThrow('tls.certificate needs tls.key')
+  expect(() => load({ tls: { key: 'a.key' } })).toThrow('tls.key needs tls.certificate')
+})
+
+test.each([
+  '0.0.0.0/0',
+  '::/0',
+  '10.0.0.0/33',
+  '10.0.0',
+  'proxy.example',
+  'loopback',
+  '2001:db8::/129',
+])('%s is no proxy', text => {
+  const why = `proxies.trusted.1 is no IP address or CIDR: ${text}`
+  expect(() => load({ proxies: { trusted: ['10.0.0.1', text] } })).toThrow(why)
+})
+
+test('proxies are addresses or CIDRs, and no limit has to be written', () => {
+  const trusted = ['10.0.0.1', '10.0.0.0/8', '2001:db8::1', '2001:db8::/32']
+  expect(load({ proxies: { trusted } }).proxies.trusted).toEqual(trusted)
+  expect(load({}).proxies.trusted).toEqual([])
+  expect(load({ rates: { project_per_second: null } }).rates.project_per_second).toBeNull()
+  expect(load({ rates: {} }).rates.project_per_second).toBe(1000)
+  expect(() => load({ rates: { project_per_second: 0 } })).toThrow('rates.project_per_second')
+})

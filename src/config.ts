@@ -3,6 +3,13 @@ import { type Static, type TProperties, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { parse } from 'yaml'
 import { oidcSettings, repeatedIssuer } from './oidc-config.ts'
+import {
+  apiSettings,
+  proxySettings,
+  rateSettings,
+  serverProblem,
+  tlsSettings,
+} from './server-config.ts'
 
 const section = <P extends TProperties>(description: string, properties: P) =>
   Type.Object(properties, { additionalProperties: false, description, default: {} })
@@ -52,11 +59,10 @@ export const Config = Type.Object(
       ),
       waiting_max: positive(10_000, 'Requests that may wait before others get 503 `overloaded`.'),
     }),
-    api: section('Limits of the API.', {
-      body_bytes_max: positive(1_048_576, 'Size of a request body.', 16_777_216),
-      request_timeout_seconds: positive(30, 'How long a client may take to send a request.', 600),
-      shutdown_seconds: positive(20, 'How long requests under way may take after SIGTERM.', 600),
-    }),
+    api: apiSettings,
+    tls: tlsSettings,
+    proxies: proxySettings,
+    rates: rateSettings,
     tokens: section('Tokens of our own: docs/guides/tokens.md.', {
       cache_seconds: positive(
         10,
@@ -274,6 +280,8 @@ export function loadConfig(file?: string, environment: Environment = process.env
   }
   const twice = repeatedIssuer(overridden.oidc)
   if (twice !== undefined) throw new ConfigError(`oidc.issuers has ${twice} twice`)
+  const unusable = serverProblem(overridden)
+  if (unusable !== null) throw new ConfigError(unusable)
   if (overridden.keystone.enabled && overridden.melange_v1.identity_headers) {
     throw new ConfigError(
       'melange_v1.identity_headers believes a proxy, and keystone.enabled nobody: choose one',

@@ -1,6 +1,7 @@
 import { configurationErrors } from './configuration-errors.ts'
 import { floatingIpErrors } from './floating-ip-errors.ts'
 import { interfaceErrors } from './interface-errors.ts'
+import { serverErrors } from './server-errors.ts'
 import { tokenErrors } from './token-errors.ts'
 
 /** Every failure a client can meet: the code is the contract, the text may change. */
@@ -309,6 +310,7 @@ export const errorCatalogue = {
   ...configurationErrors,
   ...floatingIpErrors,
   ...interfaceErrors,
+  ...serverErrors,
   ...tokenErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 

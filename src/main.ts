@@ -29,6 +29,7 @@ program
     attempt(async config => {
       const server = await serve(config, version)
       closeOnSignal(server.close, config.api.shutdown_seconds)
+      if (server.reload) process.on('SIGHUP', server.reload)
       server.greet()
     }),
   )

@@ -70,6 +70,10 @@ const everywhere = [
   'invalid_request',
   'authentication_required',
   'forbidden',
+  'request_timeout',
+  'uri_too_long',
+  'too_many_requests',
+  'headers_too_large',
   'identity_unavailable',
   'internal',
 ] as const

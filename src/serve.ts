@@ -1,6 +1,6 @@
 import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import { unbounded } from './access/bound-store.ts'
 import { buildApp } from './app.ts'
 import { type Config, splitListen } from './config.ts'
@@ -13,23 +13,40 @@ import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
 import { createAdminToken, removeOldTokens } from './resources/tokens/store.ts'
 import { startSampler } from './resources/utilisation/sampler.ts'
+import { createLogger } from './server/log.ts'
+import { type Certificate, openTls, type Tls } from './server/tls.ts'
 
 /** A server that listens; `greet` says where, and how to begin. */
-export type Server = { readonly url: string; greet(): void; close(): Promise<void> }
+export type Server = {
+  readonly url: string
+  greet(): void
+  /** Looks now for another certificate; there is nothing to reload without TLS. */
+  readonly reload: (() => void) | undefined
+  close(): Promise<void>
+}
 
 /** Opens the database, listens, and makes the admin token on the first start. */
 export async function serve(config: Config, version: string): Promise<Server> {
   const destination = pino.destination({ sync: true })
-  const logger = pino({ level: config.log_level, name: 'melange' }, destination)
+  const { log_level: level, admin_token } = config
+  const logger = createLogger({ level, admin_token, destination })
   const onError = (err: Error) => logger.error({ err }, 'database connection lost')
   const rules = openPolicy({
     file: config.policy.file,
     onError: err => logger.error({ err }, 'the policy file is refused; the rules stay as they are'),
     onChange: () => logger.info({ file: config.policy.file }, 'other rules are in effect'),
   })
+  const certificates = openCertificates(config, logger)
   const db = await openDatabase({ ...config, onError })
   try {
-    const app = await buildApp({ ...config, db, version, logger, rules })
+    const app = await buildApp({
+      ...config,
+      db,
+      version,
+      logger,
+      rules,
+      ...(certificates && { certificates }),
+    })
     const endIdle = watchConnections(app.server)
     await app.listen(splitListen(config.listen))
     // Not before: a start that fails to listen would make a token that nobody ever sees.
@@ -37,7 +54,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
       await app.close()
       throw error
     })
-    const url = urlOf(app.server.address() as AddressInfo)
+    const url = urlOf(app.server.address() as AddressInfo, certificates ? 'https' : 'http')
     const stopCleaning = clean(db, {
       days: config.events.retention_days,
       hours: config.idempotency.keep_hours,
@@ -64,7 +81,9 @@ export async function serve(config: Config, version: string): Promise<Server> {
     return {
       url,
       greet: () => greet(greeting),
+      reload: certificates && (() => certificates.reload()),
       close: async () => {
+        certificates?.close()
         stopCleaning()
         const sampled = stopSampler()
         await stopSweeping()
@@ -77,9 +96,32 @@ export async function serve(config: Config, version: string): Promise<Server> {
       },
     }
   } catch (error) {
+    certificates?.close()
     await db.close()
     throw error
   }
+}
+
+/** The certificate of the server, if it has one. @throws {ConfigError} */
+function openCertificates({ tls }: Config, logger: Logger): Tls | undefined {
+  const { certificate, key } = tls
+  if (certificate === undefined || key === undefined) return undefined
+  const warnIfOver = ({ subject, not_before, not_after }: Certificate) => {
+    const now = new Date()
+    if (now >= not_before && now < not_after) return
+    logger.warn({ subject, not_before, not_after }, 'the certificate is not valid now')
+  }
+  const opened = openTls({
+    certificate,
+    key,
+    onError: err => logger.error({ err }, 'the certificate is refused; the one before stays'),
+    onChange: changed => {
+      logger.info(changed, 'another certificate is in use')
+      warnIfOver(changed)
+    },
+  })
+  warnIfOver(opened.certificate())
+  return opened
 }
 
 const endIdleMilliseconds = 50
@@ -90,23 +132,29 @@ const endIdleMilliseconds = 50
  * on which no request ever came.
  */
 function watchConnections(server: HttpServer): () => void {
-  const unused = new Set<Socket>()
+  // By their ends: with TLS the socket of a request is another one than that of the connection.
+  const unused = new Map<string, Socket>()
+  const nameOf = ({ localAddress, remoteAddress, remotePort }: Socket) =>
+    `${localAddress} ${remoteAddress} ${remotePort}`
   server.on('connection', (socket: Socket) => {
-    unused.add(socket)
-    socket.once('close', () => unused.delete(socket))
+    const name = nameOf(socket)
+    unused.set(name, socket)
+    socket.once('close', () => {
+      if (unused.get(name) === socket) unused.delete(name)
+    })
   })
-  server.on('request', ({ socket }) => unused.delete(socket))
+  server.on('request', ({ socket }) => unused.delete(nameOf(socket)))
   return () => {
     server.closeIdleConnections()
-    for (const socket of unused) socket.destroy()
+    for (const socket of unused.values()) socket.destroy()
   }
 }
 
 const firstToken = async ({ admin_token }: Config, db: OpenDatabase): Promise<string | null> =>
   admin_token === undefined ? createAdminToken(db) : null
 
-function urlOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+function urlOf({ address, family, port }: AddressInfo, scheme: 'http' | 'https'): string {
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
 const cleaning = { first_milliseconds: 10_000, every_milliseconds: 600_000, batch: 10_000 }

@@ -4,6 +4,7 @@ import type { OpenDatabase } from './db/database.ts'
 import { sql } from './db/sql.ts'
 import { IpamError } from './errors.ts'
 import { problems } from './schema.ts'
+import { originOf } from './server/origin.ts'
 
 const tags = ['status']
 const open = { tags, security: [] }
@@ -19,8 +20,8 @@ export const statusRoutes: FastifyPluginAsyncTypebox<{
         id: 'v2',
         status: 'CURRENT',
         links: [
-          { rel: 'self', href: `${request.protocol}://${request.host}/v2/` },
-          { rel: 'describedby', href: `${request.protocol}://${request.host}/v2/openapi.json` },
+          { rel: 'self', href: `${originOf(request)}/v2/` },
+          { rel: 'describedby', href: `${originOf(request)}/v2/openapi.json` },
         ],
       },
     ],

@@ -47,8 +47,8 @@ function credentialsOf({ headers, method, url }: FastifyRequest, token: string):
   return { token, serviceToken: textOf(headers['x-service-token']), method, url }
 }
 
-/** X-Storage-Token is an old name of X-Auth-Token, which keystonemiddleware takes as well. */
-function tokenOf({ headers }: FastifyRequest): string | undefined {
+/** The token of a request. X-Storage-Token is an old name of X-Auth-Token, which keystonemiddleware takes as well. */
+export function tokenOf({ headers }: Pick<FastifyRequest, 'headers'>): string | undefined {
   return (
     textOf(headers['x-auth-token']) ??
     textOf(headers['x-storage-token']) ??

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
+import { createBoundedMap } from '../bounded-map.ts'
 import { type Answerer, expired, notValid, type Verdict } from './answerer.ts'
-import { createBoundedMap } from './bounded-map.ts'
 import type { KeystoneObserver, Lookup } from './observer.ts'
 
 export type VerdictSettings = {

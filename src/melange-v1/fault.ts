@@ -13,8 +13,14 @@ const kinds = {
   ],
   409: ['Conflict', 'There was a conflict when trying to complete your request.'],
   413: ['RequestEntityTooLarge', 'The body of your request was too large for this server.'],
+  414: ['RequestURITooLong', 'The address of your request was too long for this server.'],
   415: ['UnsupportedMediaType', 'The request media type is not supported by this server.'],
   422: ['UnprocessableEntity', 'Unable to process the contained instructions'],
+  429: ['TooManyRequests', 'You have sent too many requests. Please try again later.'],
+  431: [
+    'RequestHeaderFieldsTooLarge',
+    'The headers of your request were too large for this server.',
+  ],
   500: [
     'InternalServerError',
     'The server has either erred or is incapable of performing the requested operation.',

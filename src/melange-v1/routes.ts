@@ -3,6 +3,7 @@ import type { Authenticate } from '../auth/authenticate.ts'
 import { type Database, retryTransaction } from '../db/database.ts'
 import { errorCatalogue, IpamError } from '../errors.ts'
 import type { Rules } from '../policy/rules.ts'
+import { originOf } from '../server/origin.ts'
 import { addressRoutes } from './addresses.ts'
 import { allowedRoutes } from './allowed.ts'
 import { blockRoutes } from './blocks.ts'
@@ -21,7 +22,7 @@ import { reachOf, refuseByHeaders, tenantOf } from './tenancy.ts'
 import type { Data } from './values.ts'
 import { writeXml, writeXmlFault, writeXmlPage, xmlExtensions } from './xml-write.ts'
 
-const findRoute = createRouter([
+const routes = [
   ...natMappingRoutes,
   ...allowedRoutes,
   ...addressRoutes,
@@ -31,7 +32,11 @@ const findRoute = createRouter([
   ...interfaceRoutes,
   ...instanceRoutes,
   ...macRangeRoutes,
-])
+]
+const findRoute = createRouter(routes)
+
+/** The paths below those of the versions, as patterns. */
+export const paths: readonly string[] = routes.map(({ path }) => path)
 
 export type MelangeV1Options = {
   readonly db: Database
@@ -59,9 +64,17 @@ export async function melangeV1(
     reachOf(request, rules())(tenantOf(request))
   })
 
-  const paths = ['/v0.1', '/v0.1/*', '/v1.0', '/v1.0/*', '/ipam/*', '/extensions', '/extensions/*']
+  const entrances = [
+    '/v0.1',
+    '/v0.1/*',
+    '/v1.0',
+    '/v1.0/*',
+    '/ipam/*',
+    '/extensions',
+    '/extensions/*',
+  ]
   const options = { exposeHeadRoute: false, schema: { hide: true } }
-  for (const path of paths) {
+  for (const path of entrances) {
     app.all(path, options, async (request, reply) => {
       const format = formatOf(request)
       const { version, path, ...asked } = askedVersion(pathOf(request), request.headers.accept)
@@ -98,7 +111,7 @@ async function answerOf(
   const isWrite = method !== 'GET'
   // What stands in the body of a DELETE means nothing to anyone.
   const text = method === 'POST' || method === 'PUT' ? String(request.body ?? '') : ''
-  const url = `${request.protocol}://${request.host}${request.url}`
+  const url = originOf(request) + request.url
   const query = new URL(url).searchParams
   const body = readBody(text, headers['content-type'])
   const call = { settings, params, query, body, url, reach: reachOf(request, rules) }
@@ -146,7 +159,7 @@ function sendFault(reply: FastifyReply, request: FastifyRequest, fault: Fault) {
   return reply.send(JSON.stringify({ [name]: members }))
 }
 
-const statuses: readonly number[] = [400, 401, 403, 404, 409, 413, 415, 422, 503]
+const statuses: readonly number[] = [400, 401, 403, 404, 409, 413, 414, 415, 422, 429, 431, 503]
 
 /** Any failure in the original's terms; no bug tells its inside. */
 function asFault(error: unknown, request: FastifyRequest): Fault {

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { originOf } from '../server/origin.ts'
 import { askedFormat } from './negotiate.ts'
 import { writeXmlVersions } from './xml-write.ts'
 
@@ -26,7 +27,7 @@ export const versionList: FastifyPluginAsyncTypebox = async app => {
       { name: 'v0.1', status: 'DEPRECATED' },
       { name: 'v1.0', status: 'CURRENT' },
     ].map(({ name, status }) => {
-      const href = `${request.protocol}://${request.host}/${name}`
+      const href = `${originOf(request)}/${name}`
       return { name, status, links: [{ rel: 'self', href }] }
     })
     reply.header('link', '</v2/>; rel="latest-version"')

@@ -27,11 +27,28 @@ export type Metrics = {
   /** How old an event was when it was read for somebody who waited for it. */
   observeEventLag(seconds: number): void
   observerOf(kind: BatchKind): CoalescerObserver
+  /** A request, or a connection, that came too often, was too large or too slow. */
+  observeRefusal(reason: Refusal): void
+  /** Shows when the certificate ends that is in use. */
+  watchCertificate(end: () => Date): void
   /** Is asked for once, where there is a Keystone. */
   keystoneObserver(log: KeystoneLog): KeystoneObserver
   /** Ends what measures the process. */
   close(): void
 }
+
+const refusals = [
+  'project',
+  'user',
+  'address',
+  'failed_authentications',
+  'url',
+  'headers',
+  'timeout',
+  'malformed',
+  'connections',
+] as const
+export type Refusal = (typeof refusals)[number]
 
 export type BatchKind = 'allocate' | 'release' | 'take_mac' | 'release_mac'
 
@@ -63,6 +80,8 @@ export function createMetrics({ connectionUse, newestEvent }: MetricsOptions): M
     observeRequest,
     observeEventLag: seconds => lag.observe(seconds),
     observerOf,
+    observeRefusal: countRefusals(registry),
+    watchCertificate: end => showCertificate(registry, end),
     keystoneObserver: log => countKeystone(registry, prefix, log),
     close: endProcessMetrics,
   }
@@ -122,6 +141,28 @@ function countBatches(registry: Registry): Metrics['observerOf'] {
       onRefused: () => refused.inc({ kind }),
     }
   }
+}
+
+function countRefusals(registry: Registry): Metrics['observeRefusal'] {
+  const refused = new Counter({
+    name: `${prefix}refused_total`,
+    help: 'Requests that were too many, too large or too slow, and connections that were too many.',
+    labelNames: ['reason'] as const,
+    registers: [registry],
+  })
+  for (const reason of refusals) refused.inc({ reason }, 0)
+  return reason => refused.inc({ reason })
+}
+
+function showCertificate(registry: Registry, end: () => Date): void {
+  new Gauge({
+    name: `${prefix}tls_certificate_not_after_timestamp_seconds`,
+    help: 'When the certificate ends that is in use, in seconds since 1970.',
+    registers: [registry],
+    collect() {
+      this.set(end().getTime() / 1000)
+    },
+  })
 }
 
 function showConnections(registry: Registry, connectionUse: () => ConnectionUse): void {

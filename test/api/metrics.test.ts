@@ -7,7 +7,9 @@ import type { OpenDatabase } from '../../src/db/database.ts'
 import { postgresDatabase } from '../../src/db/postgres.ts'
 import { sql } from '../../src/db/sql.ts'
 import { appendEvents } from '../../src/resources/events/store.ts'
+import { openTls } from '../../src/server/tls.ts'
 import { Api, adminToken, expectProblem, useApi } from '../helpers/api.ts'
+import { makeCertificate, testFolder, writeCertificate } from '../helpers/certificates.ts'
 import { contractOf, operationsOf } from '../helpers/contract.ts'
 import { readSamples, type Sample, sumOf } from '../helpers/prometheus.ts'
 
@@ -232,7 +234,7 @@ test('no label tells an id, a project, an address, or what else a client chose',
   const values = (name: string) =>
     [...new Set(samples.flatMap(({ labels }) => labels[name] ?? []))].toSorted()
   const names = [...new Set(samples.flatMap(({ labels }) => Object.keys(labels)))].toSorted()
-  expect(names).toEqual(['kind', 'le', 'method', 'route', 'state', 'status', 'version'])
+  expect(names).toEqual(['kind', 'le', 'method', 'reason', 'route', 'state', 'status', 'version'])
   const paths = operationsOf(asked.app).map(({ path }) => path)
   expect(values('route').filter(route => !paths.includes(route))).toEqual(['unknown'])
   expect(values('method')).toEqual([
@@ -275,7 +277,13 @@ test('the guide explains every metric, and no other', async () => {
     OS_PASSWORD: 'any',
     OS_PROJECT_ID: 'service',
   }
-  const { app } = await another({ keystone, openstack })
+  const certificates = openTls({
+    ...writeCertificate(testFolder(), makeCertificate()),
+    onError: vi.fn(),
+    onChange: vi.fn(),
+  })
+  const { app } = await another({ keystone, openstack, certificates })
+  certificates.close()
   const answer = await app.inject({ method: 'GET', url: '/metrics', headers: bearer })
   const told = [...answer.payload.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name)
   const guide = readFileSync(new URL('../../docs/guides/metrics.md', import.meta.url), 'utf8')

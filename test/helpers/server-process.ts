@@ -115,7 +115,7 @@ export class ServerProcess {
       ...env,
     })
     const output = new Output(child)
-    const url = await output.waitFor(/^Melange listens on (http:\S+),/m)
+    const url = await output.waitFor(/^Melange listens on (https?:\S+),/m)
     return new ServerProcess(child, output, url)
   }
 

@@ -132,7 +132,9 @@ describe.skipIf(inject('postgresUrl') === '')('SIGTERM', () => {
       const id = headers['x-openstack-request-id']
       expect(id).toMatch(/^req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
       const found = answered.filter(({ reqId }) => reqId === id)
-      expect(found).toMatchObject([{ status, method: expect.any(String), url: expect.any(String) }])
+      expect(found).toMatchObject([
+        { status, method: expect.any(String), path: expect.any(String) },
+      ])
     }
     expect(server.stdout + server.stderr).not.toContain(adminToken)
     expect(server.stdout + server.stderr).not.toContain(strange)
