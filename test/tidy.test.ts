@@ -10,11 +10,13 @@ const mayImport: Record<string, readonly string[]> = {
   'config.ts': ['oidc-config.ts'],
   'configuration-errors.ts': [],
   'floating-ip-errors.ts': [],
+  'grant-errors.ts': [],
   'interface-errors.ts': [],
   'token-errors.ts': [],
   'errors.ts': [
     'configuration-errors.ts',
     'floating-ip-errors.ts',
+    'grant-errors.ts',
     'interface-errors.ts',
     'token-errors.ts',
   ],
