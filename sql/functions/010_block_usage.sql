@@ -94,7 +94,8 @@ declare
   granted int;
 begin
   with added as (
-    select a.block_id, count(a.grant_id) as granted, bool_and(a.address <<= b.cidr and a.scope_id = b.scope_id) as fits,
+    select a.block_id, count(a.grant_id) as granted,
+      bool_and(a.address <<= b.cidr and a.scope_id = b.scope_id) as fits,
       count(*) filter (where not a.is_prefix and a.expires_at is null)
         + coalesce(sum(address_count(a.address))
           filter (where a.is_prefix and a.expires_at is null), 0) as allocated,

@@ -61,7 +61,8 @@ export async function leavesToTake(
     isRepeated ? { needs_grant: false } : notFound(source),
   )
   for (const [n, { source, owner, target, index }] of found.entries()) {
-    if (ways[n] !== 'refused') outcomes[index] = { needs_grant: ways[n] === 'granted' }
+    const way = ways[n]
+    if (way === 'free' || way === 'granted') outcomes[index] = { needs_grant: way === 'granted' }
     else if (access.sees(source.kind, seen(source) ?? owner)) {
       const refusal = asRefusal(() => access.demand(rule, withSource(target, owner.project_id)))
       outcomes[index] = refusal ?? { needs_grant: false }

@@ -262,8 +262,10 @@ async function checkTakings(
 ): Promise<UnderGrants> {
   const ways = await waysToTake(db, access, takings)
   for (const [index, { source, owner, target }] of takings.entries()) {
-    if (ways[index] !== 'refused') continue
-    if (!access.sees(source.kind, owner)) throw refusalOf(source, body)
+    const way = ways[index]
+    if (way === 'free' || way === 'granted') continue
+    const known = way === 'refused' ? owner : { ...owner, granted_to: null }
+    if (!access.sees(source.kind, known)) throw refusalOf(source, body)
     access.demand(rule, withSource(target, owner.project_id))
   }
   const granted = takings.filter((_, index) => ways[index] === 'granted')
@@ -285,7 +287,8 @@ async function checkInterface(
   const { project_id } = owner
   const taking = { rule, source, owner: network ?? owner, target: { ...target, project_id } }
   const [way] = await waysToTake(db, access, [taking])
-  if (way === 'refused') access.demand(rule, withSource(target, taking.owner.project_id))
+  if (way !== 'free' && way !== 'granted')
+    access.demand(rule, withSource(target, taking.owner.project_id))
   return way === 'granted' ? new Set([source.id]) : noGrants
 }
 

@@ -32,14 +32,20 @@ export const withSource = (target: Target, project_id: string | null): Target =>
 })
 
 /**
- * How each may be taken: as it is, under a grant, or not at all. That there is a grant is looked up here to
+ * How addresses may be taken: as it is, under a grant, not for want of one (nor is the place seen by one
+ * then), or not at all.
+ */
+export type Way = 'free' | 'granted' | 'not granted' | 'refused'
+
+/**
+ * How each may be taken. That there is a grant is looked up here to
  * refuse who has none before anything is locked; the transaction that takes the addresses looks again.
  */
 export async function waysToTake(
   db: Database,
   access: Access,
   takings: readonly Taking[],
-): Promise<('free' | 'granted' | 'refused')[]> {
+): Promise<Way[]> {
   const verdicts = takings.map(taking => mayTake(access, taking))
   const open = takings.flatMap(({ source, target }, index) =>
     verdicts[index] === null ? [{ ...source, project_id: target.project_id, index }] : [],
@@ -48,7 +54,8 @@ export async function waysToTake(
   const found = new Set(open.filter((_, n) => granted.has(n)).map(({ index }) => index))
   return verdicts.map((verdict, index) => {
     if (verdict === true) return 'free'
-    return found.has(index) ? 'granted' : 'refused'
+    if (verdict === false) return 'refused'
+    return found.has(index) ? 'granted' : 'not granted'
   })
 }
 
