@@ -593,3 +593,51 @@ describe('a block that is handed over', () => {
     expectStatus(204, await as('red manager', 'DELETE', `/v2/blocks/${one.id}`))
   })
 })
+
+describe('below the path of a tenant in the API of v0.1 and v1.0', () => {
+  const call = async (who: string, method: 'GET' | 'POST' | 'DELETE', url: string, body = {}) => {
+    const { statusCode, payload } = await api.app.inject({
+      method,
+      url,
+      headers: {
+        'x-auth-token': tokens[`${who} member`],
+        ...(method === 'POST' && { 'content-type': 'application/json' }),
+      },
+      ...(method === 'POST' && { payload: body }),
+    })
+    return { status: statusCode, body: payload.startsWith('{') ? JSON.parse(payload) : payload }
+  }
+
+  test('addresses are taken of a granted block, and given back after it was revoked', async () => {
+    const network_id = await newNetwork()
+    const block = await newBlock('10.0.0.0/24', { network_id })
+    const path = `/v1.0/ipam/tenants/blue/ip_blocks/${block.id}/ip_addresses`
+    expect((await call('blue', 'POST', path)).status).toBe(404)
+    const made = await grant({ block_id: block.id, allocations_max: 1 })
+    const taken = await call('blue', 'POST', path)
+    expect(taken).toMatchObject({ status: 201, body: { ip_address: { ip_block_id: block.id } } })
+    expect((await call('blue', 'POST', path)).status).toBe(422)
+    expect((await call('green', 'POST', path.replace('blue', 'green'))).status).toBe(404)
+    expect(await usageOf('red', made)).toEqual([{ project_id: 'blue', held: '1' }])
+    await revoke(made)
+    expect((await call('blue', 'POST', path)).status).toBe(404)
+    const one = `${path}/${taken.body.ip_address.address}`
+    expect((await call('green', 'GET', one.replace('blue', 'green'))).status).toBe(404)
+    expect((await call('blue', 'GET', one)).status).toBe(200)
+    expect((await call('blue', 'DELETE', one)).status).toBe(200)
+    expect((await call('blue', 'GET', one)).status).toBe(404)
+  })
+
+  test('interfaces are given addresses of a granted network', async () => {
+    const network_id = await newNetwork()
+    await newBlock('10.0.0.0/24', { network_id })
+    await createMacRange(api, { prefix: '52:54:00:00:00:00/32' })
+    const path = (vif: string) =>
+      `/v0.1/ipam/tenants/blue/networks/${network_id}/interfaces/${vif}/ip_allocations`
+    const made = await grant({ network_id, allocations_max: 2 })
+    for (const vif of ['one', 'two'])
+      expect((await call('blue', 'POST', path(vif))).status).toBe(201)
+    expect((await call('blue', 'POST', path('three'))).status).toBe(422)
+    expect(await usageOf('red', made)).toEqual([{ project_id: 'blue', held: '2' }])
+  })
+})
