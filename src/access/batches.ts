@@ -50,7 +50,7 @@ export async function leavesToTake(
       ? [{ rule, source, owner, target: { ...targetOf(owner), project_id }, index } as const]
       : []
   })
-  const ways = await waysToTake(db, access, found)
+  const ways = await waysToTake(db, access, found, key)
   const refused = found.filter((_, n) => ways[n] === 'refused')
   const seen = await findOwners(
     db,

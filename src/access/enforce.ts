@@ -159,14 +159,14 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
   const address = await publicBlockOf(db, rule, body)
   const asked = [...(subject ? [subject] : []), ...named, ...address]
   const owners = await findOwners(db, asked, access.caller.project_id)
+  const key = keyOf(request)
   const missing = asked.find(one => !owners(one))
   if (missing) {
     // What was done under a key is answered again, even if it is gone meanwhile.
-    const key = keyOf(request)
     if (key && (await isKeyKnown(db, key))) return
     throw refusalOf(missing, body)
   }
-  const found: Found = { access, plan, body, owners, named: [...named, ...address] }
+  const found: Found = { access, plan, body, owners, named: [...named, ...address], key }
   if (subject && rule === 'interfaces:create_addresses') {
     request.setDecorator<UnderGrants>('underGrants', await checkInterface(db, subject, found))
   } else if (subject) checkSubject(subject, found)
@@ -199,6 +199,7 @@ type Found = {
   readonly body: Body
   readonly owners: Owners
   readonly named: readonly Named[]
+  readonly key: ReturnType<typeof keyOf>
 }
 
 /** What is done to a thing, and what is made below it for another project. */
@@ -258,9 +259,9 @@ function targetsOf({ access, plan, body, owners, named }: Found, sources: readon
 async function checkTakings(
   db: Database,
   takings: readonly Taken[],
-  { access, plan: { rule }, body }: Found,
+  { access, plan: { rule }, body, key }: Found,
 ): Promise<UnderGrants> {
-  const ways = await waysToTake(db, access, takings)
+  const ways = await waysToTake(db, access, takings, key)
   for (const [index, { source, owner, target }] of takings.entries()) {
     const way = ways[index]
     if (way === 'free' || way === 'granted') continue
@@ -276,7 +277,7 @@ async function checkTakings(
 async function checkInterface(
   db: Database,
   subject: Named,
-  { access, plan: { rule }, owners }: Found,
+  { access, plan: { rule }, owners, key }: Found,
 ): Promise<UnderGrants> {
   const owner = owners(subject)
   if (!owner || !access.sees('interface', owner)) throw notFound(subject)
@@ -286,7 +287,7 @@ async function checkInterface(
   const target = targetOf(owner)
   const { project_id } = owner
   const taking = { rule, source, owner: network ?? owner, target: { ...target, project_id } }
-  const [way] = await waysToTake(db, access, [taking])
+  const [way] = await waysToTake(db, access, [taking], key)
   if (way !== 'free' && way !== 'granted')
     access.demand(rule, withSource(target, taking.owner.project_id))
   return way === 'granted' ? new Set([source.id]) : noGrants

@@ -1,13 +1,16 @@
 import type { FastifyRequest } from 'fastify'
 import type { Database } from '../db/database.ts'
+import type { keyOf } from '../idempotency.ts'
 import type { RuleName } from '../policy/defaults.ts'
 import type { Target } from '../policy/evaluate.ts'
 import type { Access } from './access.ts'
-import { findGranted, type Owner } from './target-store.ts'
+import { findGranted, isKeyKnown, type Owner } from './target-store.ts'
 import type { Named } from './things.ts'
 
 // Where addresses are taken from: a block or a network, whose project the rules call the source. One that
 // is granted to the project for which they are taken counts as its own.
+
+type IdempotencyKey = NonNullable<ReturnType<typeof keyOf>>
 
 /** Addresses of a place that are to be taken for a project. */
 export type Taking = {
@@ -45,13 +48,18 @@ export async function waysToTake(
   db: Database,
   access: Access,
   takings: readonly Taking[],
+  key: IdempotencyKey | null,
 ): Promise<Way[]> {
   const verdicts = takings.map(taking => mayTake(access, taking))
   const open = takings.flatMap(({ source, target }, index) =>
     verdicts[index] === null ? [{ ...source, project_id: target.project_id, index }] : [],
   )
   const granted = await findGranted(db, open)
-  const found = new Set(open.filter((_, n) => granted.has(n)).map(({ index }) => index))
+  // What was done under a key is answered again, even if it was revoked meanwhile.
+  const isRepeated = granted.size < open.length && key !== null && (await isKeyKnown(db, key))
+  const found = new Set(
+    open.filter((_, n) => isRepeated || granted.has(n)).map(({ index }) => index),
+  )
   return verdicts.map((verdict, index) => {
     if (verdict === true) return 'free'
     if (verdict === false) return 'refused'

@@ -357,6 +357,23 @@ describe('a limit', () => {
     expect(again.status).toBe(201)
   })
 
+  test('and its end leave what was answered under a key as it was', async () => {
+    const network_id = await newNetwork()
+    const block_id = (await newBlock('10.0.0.0/24', { network_id })).id
+    const made = await grant({ network_id })
+    const nic = { network_id, families: [4], mac_address: '52:54:00:aa:00:01' }
+    const bodies = { '/v2/allocations': { block_id }, '/v2/interfaces': nic }
+    const send = ([url, payload]: [string, object]) => {
+      const headers = { 'x-auth-token': tokens['blue member'], 'idempotency-key': url }
+      return api.send({ method: 'POST', url, headers, payload })
+    }
+    const first = await Promise.all(Object.entries(bodies).map(send))
+    expect(first.map(({ status }) => status)).toEqual([201, 201])
+    await revoke(made)
+    const again = await Promise.all(Object.entries(bodies).map(send))
+    expect(again.map(({ body }) => body)).toEqual(first.map(({ body }) => body))
+  })
+
   test('is not used by a dry run', async () => {
     const block_id = (await newBlock()).id
     const made = await grant({ block_id, allocations_max: 1 })
