@@ -80,6 +80,8 @@ import {
   FloatingIpPatch,
   FloatingIpRequest,
 } from './resources/floating-ips/schema.ts'
+import { grantRoutes } from './resources/grants/routes.ts'
+import { Grant, GrantPatch, GrantUsage, NewGrant } from './resources/grants/schema.ts'
 import { hostConfigurationRoutes } from './resources/host-configuration/routes.ts'
 import {
   CloudInitNetwork,
@@ -185,6 +187,9 @@ const sharedSchemas = [
   FloatingIpRequest,
   Forecast,
   FreeRange,
+  Grant,
+  GrantPatch,
+  GrantUsage,
   KnownDhcpOption,
   Interface,
   InterfaceAddressRequest,
@@ -211,6 +216,7 @@ const sharedSchemas = [
   NetworkData,
   NetworkRequest,
   NetworkUtilisation,
+  NewGrant,
   Problem,
   ProjectQuota,
   Quota,
@@ -362,6 +368,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(deviceRoutes, { db })
     await v2.register(allowedRoutes, { db })
     await v2.register(hostConfigurationRoutes, { db })
+    await v2.register(grantRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })
     const hasConfiguredAdmin = admin_token !== undefined

@@ -1,5 +1,6 @@
 import { configurationErrors } from './configuration-errors.ts'
 import { floatingIpErrors } from './floating-ip-errors.ts'
+import { grantErrors } from './grant-errors.ts'
 import { interfaceErrors } from './interface-errors.ts'
 import { serverErrors } from './server-errors.ts'
 import { tokenErrors } from './token-errors.ts'
@@ -311,6 +312,7 @@ export const errorCatalogue = {
   ...floatingIpErrors,
   ...interfaceErrors,
   ...serverErrors,
+  ...grantErrors,
   ...tokenErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 

@@ -55,11 +55,9 @@ test('what an example is to leave alone it leaves alone', () => {
 
 test('the check that is shown prints what is shown', () => {
   const [, asked, printed] = /^\$ melange policy check (.*)\n([^`]*)\n```/m.exec(text) ?? []
-  expect(asked).toBe(
-    '--rule blocks:delete --roles manager --project p1 --target scope.project_id=p2',
-  )
+  expect(asked).toBe('--rule networks:delete --roles manager --project p1 --target project_id=p2')
   const options = { roles: ['manager'], serviceRoles: [], user: 'user', project: 'p1' }
-  const target = { 'scope.project_id': 'p2' }
+  const target = { project_id: 'p2' }
   const rules = buildRules(ruleDefaults)
-  expect(checkRule(rules, { ...options, rule: 'blocks:delete', target }).text).toBe(printed)
+  expect(checkRule(rules, { ...options, rule: 'networks:delete', target }).text).toBe(printed)
 })

@@ -91,9 +91,11 @@ create or replace function block_usage_of_allocations() returns trigger language
 declare
   known int;
   named int;
+  granted int;
 begin
   with added as (
-    select a.block_id, bool_and(a.address <<= b.cidr and a.scope_id = b.scope_id) as fits,
+    select a.block_id, count(a.grant_id) as granted,
+      bool_and(a.address <<= b.cidr and a.scope_id = b.scope_id) as fits,
       count(*) filter (where not a.is_prefix and a.expires_at is null)
         + coalesce(sum(address_count(a.address))
           filter (where a.is_prefix and a.expires_at is null), 0) as allocated,
@@ -106,7 +108,8 @@ begin
     from added where u.block_id = added.block_id and added.fits
     returning 1
   )
-  select (select count(*) from counted), (select count(*) from added) into known, named;
+  select (select count(*) from counted), count(*), sum(added.granted) from added
+  into known, named, granted;
   if known <> named then
     raise exception using errcode = 'IP409', constraint = 'address_outside_block',
       message = 'An allocation lies outside its block.';
@@ -120,6 +123,11 @@ begin
   order by a.project_id, a.scope_id nulls first
   on conflict (project_id, scope_id) do update
   set allocations = u.allocations + excluded.allocations, ipv6_64s = u.ipv6_64s + excluded.ipv6_64s;
+  if granted > 0 then
+    perform count_under_grants(
+      array_agg(a.grant_id), array_agg(a.project_id), array_agg(a.address), 1)
+    from added_allocations a where a.grant_id is not null;
+  end if;
   return null;
 end $$;
 
@@ -140,11 +148,11 @@ create or replace function end_allocations() returns trigger language plpgsql as
 begin
   with ended as (
     insert into allocation_history (id, scope_id, block_id, address, project_id, owner_type,
-      owner_id, name, tags, generation, started_at, is_prefix, expires_at, ended_at,
+      owner_id, name, tags, generation, started_at, is_prefix, expires_at, grant_id, ended_at,
       quarantined_until)
     select a.id, a.scope_id, a.block_id, a.address, a.project_id, a.owner_type,
       a.owner_id, a.name, a.tags, a.generation + 1, a.started_at, a.is_prefix, a.expires_at,
-      e.ended_at,
+      a.grant_id, e.ended_at,
       nullif(e.ended_at + quarantine_of(b, coalesce(a.expires_at <= e.ended_at, false)), e.ended_at)
     from ended_allocations a
       join blocks b on b.id = a.block_id
@@ -180,6 +188,11 @@ begin
   order by a.project_id, a.scope_id nulls first
   on conflict (project_id, scope_id) do update
   set allocations = u.allocations - excluded.allocations, ipv6_64s = u.ipv6_64s - excluded.ipv6_64s;
+  if exists (select from ended_allocations a where a.grant_id is not null) then
+    perform count_under_grants(
+      array_agg(a.grant_id), array_agg(a.project_id), array_agg(a.address), -1)
+    from ended_allocations a where a.grant_id is not null;
+  end if;
   return null;
 end $$;
 
@@ -214,7 +227,7 @@ begin
 end $$;
 
 create or replace trigger keep_address
-before update of id, scope_id, block_id, address, project_id, started_at on allocations
+before update of id, scope_id, block_id, address, project_id, started_at, grant_id on allocations
 for each row execute function keep_address();
 
 -- What waits in quarantine is counted, whoever puts it there or takes it out; what an allocation

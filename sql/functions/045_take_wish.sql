@@ -21,6 +21,8 @@ create type allocation_request as (
   owner_id text,
   name text,
   tags text[],
+  needs_grant boolean, -- The rules allow it only under a grant:
+  grant_id uuid,       -- this one, when it has been found.
   caller text,         -- Who asks, with a key for asking again, and the fingerprint of the request.
   idempotency_key text,
   fingerprint text

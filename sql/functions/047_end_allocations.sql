@@ -202,6 +202,8 @@ begin
   usages := array(select u from lock_blocks(due) u);
   perform lock_project_usage(array_agg(h.project_id), array_agg(h.scope_id))
   from lapsed_holds(usages, at_most) h;
+  perform lock_grants('{}', '{}', '{}', array_agg(h.id)) from lapsed_holds(usages, at_most) h
+  having count(h.grant_id) > 0;
   foreach usage in array usages loop
     select * into block from blocks b where b.id = usage.block_id;
     lapsed := lapsed || reclaim_block(block, usage.changed_at, at_most);

@@ -59,12 +59,13 @@ create or replace function lock_usage_of(
 returns boolean language plpgsql as $$
 declare
   is_limited boolean := hold_quotas();
+  has_grants boolean := (select bool_or(r.needs_grant) from unnest(requests) r);
   lapsed allocations[];
 begin
   if exists (select from unnest(usages) u where u.held > 0) then
     lapsed := array(select h from lapsed_holds(usages, lapsed_max) h);
   end if;
-  if is_limited or cardinality(lapsed) > 0 then
+  if is_limited or has_grants or cardinality(lapsed) > 0 then
     perform lock_project_usage(array_agg(p.project_id), array_agg(p.scope_id))
     from (
       select h.project_id, h.scope_id from unnest(lapsed) h
@@ -77,6 +78,15 @@ begin
         join blocks b on b.network_id = r.network_id
         join unnest(usages) u on u.block_id = b.id
     ) p;
+  end if;
+  if has_grants or exists (select from unnest(lapsed) h where h.grant_id is not null) then
+    perform lock_grants(array_agg(r.project_id), array_agg(r.block_id), array_agg(r.network_id),
+      array(select h.id from unnest(lapsed) h where h.grant_id is not null))
+    from (
+      select distinct r.project_id, case when r.network_id is null then r.block_id end as block_id,
+        r.network_id
+      from unnest(requests) r where r.needs_grant
+    ) r;
   end if;
   return is_limited;
 end $$;

@@ -239,6 +239,66 @@ begin
   end loop;
 end $$;
 
+-- What a request counts under a grant; nothing for what its owner has already.
+create or replace function weight_of(wish allocation_request) returns numeric
+language plpgsql stable as $$
+declare
+  block_cidr cidr;
+  missing int;
+begin
+  if wish.one_per_owner then
+    missing := (
+      select count(*) from unnest(coalesce(wish.families, '{0}')) f
+      where (held_by_owner(wish, wish.block_id, f)).id is null);
+    if missing = 0 or wish.families is not null then
+      return missing;
+    end if;
+  end if;
+  if wish.address is not null then
+    return grant_weight(wish.address);
+  elsif wish.prefix_length is not null and wish.contiguous is not true then
+    select b.cidr into block_cidr from blocks b where b.id = wish.block_id;
+    return case when wish.prefix_length between masklen(block_cidr)
+      and masklen(first_of(block_cidr)) then grant_weight(set_masklen(block_cidr::inet,
+      wish.prefix_length)) else 1 end; -- Another length is refused for what it is.
+  end if;
+  return cardinality(wish.ids);
+end $$;
+
+-- Finds the grants of those requests that need one, which are locked. Answers these requests with
+-- their grants, and those that have none, each with the reason.
+create or replace function find_grants(
+  requests allocation_request[],
+  out granted allocation_request[], out refused int[], out refusals text[], out details text[])
+language plpgsql as $$
+declare
+  wish allocation_request;
+  chosen record;
+  promised jsonb := '{}';
+begin
+  granted := '{}';
+  refused := '{}';
+  refusals := '{}';
+  details := '{}';
+  for wish in select * from unnest(requests) r order by r.request loop
+    if wish.needs_grant then
+      select * into chosen from choose_grant(wish.project_id,
+        case when wish.network_id is null then wish.block_id end, wish.network_id,
+        weight_of(wish), promised);
+      if chosen.refusal is not null then
+        refused := refused || wish.request;
+        refusals := refusals || chosen.refusal;
+        details := details || chosen.detail;
+        continue;
+      end if;
+      wish.grant_id := chosen.grant_id;
+      promised := promised || jsonb_build_object(chosen.key,
+        coalesce((promised ->> chosen.key)::numeric, 0) + weight_of(wish));
+    end if;
+    granted := granted || wish;
+  end loop;
+end $$;
+
 -- One batch of allocate requests in one transaction: a JSON array of allocation_request. Every
 -- request has its own outcome. Answers a row for each allocation, or one with a refusal; rows with
 -- an answer tell of allocations that were there before. `again` refuses what can only be done
@@ -256,10 +316,12 @@ declare
   requests allocation_request[] := array(
     select r from jsonb_populate_recordset(null::allocation_request, batch) r);
   todo int[];
+  granted allocation_request[];
   wish allocation_request;
   has_keys boolean;
   has_networks boolean;
   blocks_named int;
+  has_grants boolean; -- That needs a grant.
   has_owners boolean; -- Who shall have something but once.
   is_plain boolean; -- All of them want any single addresses of a block, and no more.
   -- The blocks, each with what this batch has taken of it or promised.
@@ -307,8 +369,9 @@ declare
   added allocations[];
 begin
   select count(r.idempotency_key) > 0, count(r.network_id) > 0, bool_or(r.one_per_owner),
-    count(distinct r.block_id), bool_and(r.network_id is null and is_any_of_block(r))
-  into has_keys, has_networks, has_owners, blocks_named, is_plain
+    count(distinct r.block_id), bool_and(r.network_id is null and is_any_of_block(r)),
+    bool_or(r.needs_grant)
+  into has_keys, has_networks, has_owners, blocks_named, is_plain, has_grants
   from unnest(requests) r;
   if has_keys then
     todo := claim_keys(batch);
@@ -359,6 +422,16 @@ begin
     room := quota_room(
       array(select distinct r.project_id from unnest(requests) r),
       array(select distinct b.scope_id from unnest(locked_blocks) b));
+  end if;
+  if has_grants then
+    -- A statement of its own, which sees what the locks were waited for.
+    select f.granted, f.refused, f.refusals, f.details into granted, refused, refusals, details
+    from find_grants(requests) f;
+    if has_keys and cardinality(refused) > 0 then
+      perform settle_keys(
+        array(select r from unnest(requests) r where r.request = any (refused)), '{}', '{}');
+    end if;
+    requests := granted;
   end if;
 
   -- First what names an address, a prefix or an owner, and what rules make laborious.
@@ -560,10 +633,10 @@ begin
   if cardinality(taken) > 0 then
     with inserted as (
       insert into allocations (id, scope_id, block_id, address, project_id, owner_type, owner_id,
-        name, tags, started_at, expires_at)
+        name, tags, started_at, expires_at, grant_id)
       select t.id, b.scope_id, b.id, t.address, r.project_id, r.owner_type, r.owner_id,
         coalesce(r.name, ''), coalesce(r.tags, '{}'), u.changed_at,
-        u.changed_at + make_interval(secs => r.lifetime_seconds)
+        u.changed_at + make_interval(secs => r.lifetime_seconds), r.grant_id
       from unnest(taken_by, taken_ids, taken_from, taken) t (request, id, block_id, address)
         join unnest(requests) r on r.request = t.request
         join blocks b on b.id = t.block_id

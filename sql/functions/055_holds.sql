@@ -84,6 +84,7 @@ declare
   added allocations;
   more_64s numeric;
   room jsonb;
+  under uuid;
 begin
   select * into usage from lock_blocks(array(
     select a.block_id from allocations a where a.id = ended
@@ -113,12 +114,22 @@ begin
     detail := quota_reached(room, last.project_id, last.scope_id, 1, more_64s);
     return;
   end if;
+  if last.grant_id is not null then
+    -- It is taken anew: what was revoked meanwhile does not come back.
+    perform lock_project_usage(array[last.project_id], array[last.scope_id]);
+    perform lock_grants(array[last.project_id], array[last.block_id], array[null::uuid], '{}');
+    select c.grant_id, c.refusal, c.detail into under, refusal, detail
+    from choose_grant(last.project_id, last.block_id, null, grant_weight(last.address), '{}') c;
+    if refusal is not null then
+      return;
+    end if;
+  end if;
   delete from quarantine q where q.allocation_id = ended;
   insert into allocations (id, scope_id, block_id, address, project_id, owner_type, owner_id, name,
-    tags, started_at, expires_at)
+    tags, started_at, expires_at, grant_id)
   values (new_id, last.scope_id, last.block_id, last.address, last.project_id, last.owner_type,
     last.owner_id, last.name, last.tags, usage.changed_at,
-    usage.changed_at + make_interval(secs => lifetime_seconds))
+    usage.changed_at + make_interval(secs => lifetime_seconds), under)
   returning * into added;
   perform lock_events();
   perform append_ended(lapsed);

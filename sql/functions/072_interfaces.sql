@@ -67,8 +67,11 @@ begin
 end $$;
 
 -- Locks what an operation on interfaces of projects will change, in the order that all keep: the
--- blocks, then what projects use. Answers why the first may not have so many interfaces more.
-create or replace function lock_for_interfaces(block_ids uuid[], projects text[], more int)
+-- blocks, then what projects use, then what they use under grants. Answers why the first may not
+-- have so many interfaces more.
+drop function if exists lock_for_interfaces(uuid[], text[], int);
+create or replace function lock_for_interfaces(
+  block_ids uuid[], projects text[], more int, ending uuid[])
 returns text language plpgsql as $$
 declare
   usages block_usage[] := array(select u from lock_blocks(block_ids) u);
@@ -86,6 +89,8 @@ begin
     union
     select o.project_id, null::uuid from unnest(projects) o (project_id)
   ) p;
+  perform lock_grants_of_blocks(projects, array(select u.block_id from unnest(usages) u),
+    ending || array(select h.id from lapsed_holds(usages, 1000) h));
   return (
     select format('Project %s has %s of %s interfaces, and asked for %s more.', project,
       u.interfaces, q.most, more)
@@ -155,7 +160,7 @@ begin
     from jsonb_to_recordset(taking) t (network_id uuid, families int[], addresses inet[]),
       unnest(interface_blocks(t.network_id, t.families, t.addresses)) b (id)
     union
-    select a.block_id from allocations a where a.id = any (held)), projects, more);
+    select a.block_id from allocations a where a.id = any (held)), projects, more, held);
 end $$;
 
 -- Creates interfaces of a device: a JSON array of id, network_id, name, tags, follows_addresses and

@@ -27,7 +27,12 @@ const refusalOf = (work: () => unknown): IpamError => {
   }
   throw new Error('it was not refused')
 }
-const owned = (project_id: string | null) => ({ project_id, scope_project_id: project_id })
+const owned = (project_id: string | null) => ({
+  project_id,
+  scope_project_id: project_id,
+  parent_project_id: null,
+  granted_to: null,
+})
 const network = { kind: 'network', id: 'N', field: 'network_id' } as const
 
 test('a thing that may not be seen is answered as one that is not there', () => {

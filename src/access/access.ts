@@ -23,7 +23,12 @@ export type Access = {
    *
    * @throws {IpamError} `forbidden`, or `…_not_found` of what is not there or not to be seen
    */
-  readonly demandOn: (rule: RuleName, thing: Named, owner: Owner | undefined) => void
+  readonly demandOn: (
+    rule: RuleName,
+    thing: Named,
+    owner: Owner | undefined,
+    describe?: (owner: Owner) => Target,
+  ) => void
   /** Of which things a list may tell. @throws {IpamError} `forbidden` */
   readonly boundOf: (rule: RuleName, project_id?: string | null) => Bound
 }
@@ -62,11 +67,16 @@ export function accessOf(rules: Rules, caller: Caller, log: Log): Access {
 
   const sees = (kind: Kind, owner: Owner) => may(seenBy[kind], targetOf(owner))
 
-  function demandOn(rule: RuleName, thing: Named, owner: Owner | undefined): void {
+  function demandOn(
+    rule: RuleName,
+    thing: Named,
+    owner: Owner | undefined,
+    describe: (owner: Owner) => Target = targetOf,
+  ): void {
     if (!owner) throw notFound(thing)
-    if (may(rule, targetOf(owner))) return
+    if (may(rule, describe(owner))) return
     if (!sees(thing.kind, owner)) throw notFound(thing)
-    demand(rule, targetOf(owner))
+    demand(rule, describe(owner))
   }
 
   function boundOf(rule: RuleName, project_id?: string | null): Bound {
@@ -107,7 +117,20 @@ function verdictsOf(rules: Rules, caller: Caller): Verdicts {
 }
 
 /** What the rules are asked about a thing. */
-export const targetOf = ({ project_id, scope_project_id }: Owner): Target => ({
+export const targetOf = ({
+  project_id,
+  scope_project_id,
+  parent_project_id,
+  granted_to,
+}: Owner): Target => ({
   project_id,
   scope: { project_id: scope_project_id },
+  parent: { project_id: parent_project_id },
+  grant: { project_id: granted_to },
+})
+
+/** What they are asked about something that is made below a block. */
+export const targetBelow = (parent: Owner): Target => ({
+  ...targetOf(parent),
+  parent: { project_id: parent.project_id },
 })

@@ -6,7 +6,7 @@ import type { RuleName } from '../policy/defaults.ts'
 import { targetOf } from './access.ts'
 import { accessTo } from './enforce.ts'
 import { asRefusal, type OwnerCache } from './owner-cache.ts'
-import { sourceOf } from './sources.ts'
+import { waysToTake, withSource } from './sources.ts'
 import { findOwners, isKeyKnown } from './target-store.ts'
 import { type Named, notFound } from './things.ts'
 
@@ -21,14 +21,17 @@ export type Taking = {
   readonly project_id: string
 }
 
-/** Why each of some requests may not take addresses from where it wants to; null where it may. */
-export async function refusalsToTake(
+/** How addresses may be taken, as a request of the allocator says it. */
+export type Leave = { readonly needs_grant: boolean }
+
+/** Why each of some requests may not take addresses from where it wants to, or how it may. */
+export async function leavesToTake(
   { db, request, cache }: { db: Database; request: Request; cache: OwnerCache },
   takings: readonly Taking[],
-): Promise<(IpamError | null)[]> {
+): Promise<(IpamError | Leave)[]> {
   const access = accessTo(request)
   const rule = 'allocations:create'
-  if (access.mayAlways(rule) === true) return takings.map(() => null)
+  if (access.mayAlways(rule) === true) return takings.map(() => ({ needs_grant: false }))
   const sources = takings.map(
     ({ block_id, network_id }): Named =>
       block_id === undefined
@@ -40,15 +43,32 @@ export async function refusalsToTake(
   const isMissing = sources.some(one => !owners(one))
   // What was done under a key is answered again, even if the block is gone meanwhile.
   const isRepeated = isMissing && key !== null && (await isKeyKnown(db, key))
-  return sources.map((source, index) => {
+  const found = sources.flatMap((source, index) => {
     const owner = owners(source)
     const project_id = takings[index]?.project_id ?? null
-    if (!owner) return isRepeated ? null : notFound(source)
-    const target = { ...targetOf(owner), project_id, source: { project_id: sourceOf(owner) } }
-    if (access.may(rule, target)) return null
-    if (!access.sees(source.kind, owner)) return notFound(source)
-    return asRefusal(() => access.demand(rule, target))
+    return owner
+      ? [{ rule, source, owner, target: { ...targetOf(owner), project_id }, index } as const]
+      : []
   })
+  const ways = await waysToTake(db, access, found, key)
+  const refused = found.filter((_, n) => ways[n] === 'refused')
+  const seen = await findOwners(
+    db,
+    refused.map(({ source }) => source),
+    access.caller.project_id,
+  )
+  const outcomes = sources.map((source): IpamError | Leave =>
+    isRepeated ? { needs_grant: false } : notFound(source),
+  )
+  for (const [n, { source, owner, target, index }] of found.entries()) {
+    const way = ways[n]
+    if (way === 'free' || way === 'granted') outcomes[index] = { needs_grant: way === 'granted' }
+    else if (access.sees(source.kind, seen(source) ?? owner)) {
+      const refusal = asRefusal(() => access.demand(rule, withSource(target, owner.project_id)))
+      outcomes[index] = refusal ?? { needs_grant: false }
+    } else outcomes[index] = notFound(source)
+  }
+  return outcomes
 }
 
 /**
@@ -115,7 +135,7 @@ export async function demandOnBlock(
   const access = accessTo(request)
   if (access.mayAlways(rule) === true) return
   const thing: Named = { kind: 'block', id, field: 'block_id' }
-  const owner = (await findOwners(db, [thing]))(thing)
+  const owner = (await findOwners(db, [thing], access.caller.project_id))(thing)
   const key = keyOf(request)
   if (!owner && key && (await isKeyKnown(db, key))) return
   access.demandOn(rule, thing, owner)
@@ -129,6 +149,6 @@ export async function idIfSeen(
   const access = accessTo(request)
   if (id === null || access.mayAlways('allocations:get') === true) return id
   const thing: Named = { kind: 'allocation', id, field: 'allocation_id' }
-  const owner = (await findOwners(db, [thing]))(thing)
+  const owner = (await findOwners(db, [thing], access.caller.project_id))(thing)
   return owner && access.sees('allocation', owner) ? id : null
 }

@@ -7,11 +7,18 @@ import { keyOf } from '../idempotency.ts'
 import type { RuleName } from '../policy/defaults.ts'
 import type { Target } from '../policy/evaluate.ts'
 import type { Rules } from '../policy/rules.ts'
-import { type Access, accessOf, targetOf } from './access.ts'
+import { type Access, accessOf, targetBelow, targetOf } from './access.ts'
 import { type Bound, unbounded } from './bound-store.ts'
 import { kindOf, type Plan, planOf } from './plans.ts'
-import { sourceOf } from './sources.ts'
-import { findOwners, findPublicBlock, isKeyKnown, type Owner, type Owners } from './target-store.ts'
+import { noGrants, type Taking, type UnderGrants, waysToTake, withSource } from './sources.ts'
+import {
+  findNetworkOf,
+  findOwners,
+  findPublicBlock,
+  isKeyKnown,
+  type Owner,
+  type Owners,
+} from './target-store.ts'
 import { type Named, notFound, seenBy } from './things.ts'
 
 type Request = Pick<FastifyRequest, 'getDecorator'>
@@ -34,6 +41,7 @@ export function enforce(app: FastifyInstance, policy: Policy): void {
   const plans = new Map<string, Plan>()
   app.decorateRequest('access', null)
   app.decorateRequest('bound', null)
+  app.decorateRequest('underGrants', null)
   app.addHook('onRoute', ({ method, url, schema }) => {
     for (const one of [method].flat()) {
       const plan = planOf({ method: one, url }, schema?.body, id => app.getSchema(id))
@@ -50,6 +58,7 @@ export function enforce(app: FastifyInstance, policy: Policy): void {
     const access = accessOf(policy.rules(), callerOf(request), request.log)
     request.setDecorator<Access>('access', access)
     request.setDecorator<Bound>('bound', unbounded)
+    request.setDecorator<UnderGrants>('underGrants', noGrants)
     nameProject(request.body, access, planOfRequest(request))
   })
   app.addHook('preHandler', async request => {
@@ -82,7 +91,7 @@ async function hideConflicts(request: Request, problem: Problem, db: Database): 
   const access = accessTo(request)
   const named = problem.conflicts.map(({ type, id }) => ({ kind: kindOfConflict[type], id }))
   if (named.every(({ kind }) => access.mayAlways(seenBy[kind]) === true)) return problem
-  const owners = await findOwners(db, named)
+  const owners = await findOwners(db, named, access.caller.project_id)
   const conflicts = problem.conflicts.filter((_, index) => {
     const { kind, id } = named[index] as (typeof named)[number]
     const owner = owners({ kind, id })
@@ -103,7 +112,9 @@ const isObject = (value: unknown): value is Body =>
  */
 function nameProject(body: unknown, access: Access, { project, rule }: Plan): void {
   const { project_id } = access.caller
-  if (project === 'none' || project_id === null || !isObject(body)) return
+  // The project of a grant is who gets it.
+  if (project === 'none' || project_id === null || rule === 'grants:create') return
+  if (!isObject(body)) return
   const bodies = Array.isArray(body.items) ? body.items.filter(isObject) : [body]
   for (const one of bodies) {
     if (Object.hasOwn(one, 'project_id') || Object.hasOwn(one, 'system_scope')) continue
@@ -147,16 +158,18 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
 
   const address = await publicBlockOf(db, rule, body)
   const asked = [...(subject ? [subject] : []), ...named, ...address]
-  const owners = await findOwners(db, asked)
+  const owners = await findOwners(db, asked, access.caller.project_id)
+  const key = keyOf(request)
   const missing = asked.find(one => !owners(one))
   if (missing) {
     // What was done under a key is answered again, even if it is gone meanwhile.
-    const key = keyOf(request)
     if (key && (await isKeyKnown(db, key))) return
     throw refusalOf(missing, body)
   }
-  const found: Found = { access, plan, body, owners, named: [...named, ...address] }
-  if (subject) checkSubject(subject, found)
+  const found: Found = { access, plan, body, owners, named: [...named, ...address], key }
+  if (subject && rule === 'interfaces:create_addresses') {
+    request.setDecorator<UnderGrants>('underGrants', await checkInterface(db, subject, found))
+  } else if (subject) checkSubject(subject, found)
   const sources = found.named.filter(one => isSource(plan, one))
   for (const one of found.named) {
     const owner = owners(one) as Owner
@@ -164,13 +177,16 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
     if (joins(plan, one)) access.demand('networks:update', targetOf(owner))
   }
   if (!subject && about === 'body') {
-    for (const target of targetsOf(found, sources)) checkTarget(target, found)
+    const { targets, takings } = targetsOf(found, sources)
+    for (const target of targets) access.demand(rule, target)
+    request.setDecorator<UnderGrants>('underGrants', await checkTakings(db, takings, found))
   }
 }
 
 /** Whether the rules allow all of it whatever it is done to. */
 const needsNoLook = (access: Access, plan: Plan, named: readonly Named[]): boolean =>
   access.mayAlways(plan.rule) === true &&
+  (plan.rule !== 'blocks:update' || access.mayAlways('blocks:resize') === true) &&
   named.every(
     one =>
       access.mayAlways(seenBy[one.kind]) === true &&
@@ -183,54 +199,98 @@ type Found = {
   readonly body: Body
   readonly owners: Owners
   readonly named: readonly Named[]
+  readonly key: ReturnType<typeof keyOf>
 }
 
 /** What is done to a thing, and what is made below it for another project. */
 function checkSubject(subject: Named, { access, plan: { rule }, body, owners }: Found): void {
   const owner = owners(subject)
-  access.demandOn(rule, subject, owner)
-  const { project_id } = body
-  if (!owner || typeof project_id !== 'string' || project_id === owner.project_id) return
-  access.demand(rule, { ...targetOf(owner), project_id })
+  const { project_id, cidr } = body
+  const isBelow = rule === 'blocks:create'
+  access.demandOn(rule, subject, owner, isBelow ? targetBelow : targetOf)
+  if (!owner) return
+  if (rule === 'blocks:update' && cidr !== undefined)
+    access.demand('blocks:resize', targetOf(owner))
+  if (typeof project_id !== 'string' || project_id === owner.project_id) return
+  if (isBelow && access.may('blocks:hand_over', targetBelow(owner))) return
+  access.demand(rule, { ...targetBelow(owner), project_id })
 }
 
-type Asked = { readonly target: Target; readonly source: Named | null }
+type Asked = { readonly targets: readonly Target[]; readonly takings: readonly Taken[] }
+type Taken = Taking & { readonly source: Named }
 
-/** What a body without a thing in the path is about: once for each place that addresses come from. */
-function targetsOf({ body, owners, named }: Found, sources: readonly Named[]): Asked[] {
+/** What a body without a thing in the path is about, also once for each place that addresses come from. */
+function targetsOf({ access, plan, body, owners, named }: Found, sources: readonly Named[]): Asked {
   const ownerOf = (field: string) => {
     const one = named.find(name => name.field === field)
     return one && owners(one)
   }
-  const { project_id = null } = body
+  const { rule } = plan
+  const { project_id: asked = null } = body
+  const project_id = asked as string | null
+  if (rule === 'grants:create') {
+    // Its project is who gets it; it is a matter of whose the place is.
+    const places = ['block_id', 'network_id'].flatMap(field => ownerOf(field) ?? [])
+    return { targets: places.map(targetOf), takings: [] }
+  }
   const local = ownerOf('inside_local_id')
   const parent = ownerOf('parent_id')
   const scope = ownerOf('scope_id')?.project_id ?? parent?.scope_project_id ?? null
   const base = {
-    project_id: local ? local.project_id : (project_id as string | null),
+    project_id: local ? local.project_id : project_id,
     scope: { project_id: scope },
+    parent: { project_id: parent?.project_id ?? null },
   }
-  // A child is also a change of its parent.
-  const above = parent ? [{ target: targetOf(parent), source: null }] : []
-  if (sources.length === 0) {
-    // It takes nothing from anybody.
-    const source = { project_id: base.project_id }
-    return [{ target: { ...base, source }, source: null }, ...above]
+  if (sources.length > 0) {
+    const takings = sources.map(source => {
+      return { rule, source, owner: owners(source) as Owner, target: base }
+    })
+    return { targets: [], takings }
   }
-  return sources.map(one => ({ target: base, source: one }))
+  // It takes nothing from anybody. A child is also a change of its parent.
+  const own = withSource(base, base.project_id)
+  if (!parent) return { targets: [own], takings: [] }
+  const above = targetBelow(parent)
+  const isGiven = project_id !== parent.project_id && access.may('blocks:hand_over', above)
+  return { targets: isGiven ? [above] : [own, above], takings: [] }
 }
 
-function checkTarget({ target, source }: Asked, { access, plan, body, owners }: Found): void {
-  const { rule } = plan
-  if (!source) {
-    access.demand(rule, target)
-    return
+/** The places from which addresses may be taken only under a grant. @throws {IpamError} */
+async function checkTakings(
+  db: Database,
+  takings: readonly Taken[],
+  { access, plan: { rule }, body, key }: Found,
+): Promise<UnderGrants> {
+  const ways = await waysToTake(db, access, takings, key)
+  for (const [index, { source, owner, target }] of takings.entries()) {
+    const way = ways[index]
+    if (way === 'free' || way === 'granted') continue
+    const known = way === 'refused' ? owner : { ...owner, granted_to: null }
+    if (!access.sees(source.kind, known)) throw refusalOf(source, body)
+    access.demand(rule, withSource(target, owner.project_id))
   }
-  const owner = owners(source) as Owner
-  const whole = { ...target, source: { project_id: sourceOf(owner) } }
-  if (access.may(rule, whole)) return
-  if (!access.sees(source.kind, owner)) throw refusalOf(source, body)
-  access.demand(rule, whole)
+  const granted = takings.filter((_, index) => ways[index] === 'granted')
+  return new Set(granted.map(({ source }) => source.id.toLowerCase()))
+}
+
+/** More addresses of the network that an interface is on. @throws {IpamError} */
+async function checkInterface(
+  db: Database,
+  subject: Named,
+  { access, plan: { rule }, owners, key }: Found,
+): Promise<UnderGrants> {
+  const owner = owners(subject)
+  if (!owner || !access.sees('interface', owner)) throw notFound(subject)
+  const id = await findNetworkOf(db, subject.id)
+  const source = { kind: 'network', id: id ?? noId } as const
+  const network = (await findOwners(db, [source]))(source)
+  const target = targetOf(owner)
+  const { project_id } = owner
+  const taking = { rule, source, owner: network ?? owner, target: { ...target, project_id } }
+  const [way] = await waysToTake(db, access, [taking], key)
+  if (way !== 'free' && way !== 'granted')
+    access.demand(rule, withSource(target, taking.owner.project_id))
+  return way === 'granted' ? new Set([source.id]) : noGrants
 }
 
 /** Operations that take addresses from the block or network that they name. */

@@ -13,6 +13,7 @@ export const things = {
   mac_range: 'MAC range',
   mac: 'MAC',
   interface: 'interface',
+  grant: 'grant',
   token: 'token',
 } as const
 export type Kind = keyof typeof things
@@ -37,6 +38,7 @@ export const seenBy = {
   mac_range: 'mac_ranges:get',
   mac: 'macs:get',
   interface: 'interfaces:get',
+  grant: 'grants:get',
   token: 'tokens:get',
 } as const satisfies Record<Kind, RuleName>
 
@@ -57,6 +59,7 @@ export const namedBy: Readonly<Record<string, Kind>> = {
   mac_range_id: 'mac_range',
   mac_id: 'mac',
   interface_id: 'interface',
+  grant_id: 'grant',
   token_id: 'token',
 }
 

@@ -1,5 +1,6 @@
 import { type Sql, sql } from '../db/sql.ts'
 import { associationChecks } from './association-checks-store.ts'
+import { grantChecks } from './grant-checks-store.ts'
 import { interfaceChecks } from './interface-checks-store.ts'
 import { macChecks } from './mac-checks-store.ts'
 import { countOf, lastOf } from './prefixes-store.ts'
@@ -51,6 +52,7 @@ const projectCounts = sql`
 export const checks: Readonly<Record<string, Sql>> = {
   ...spaceChecks,
   ...associationChecks,
+  ...grantChecks,
   ...macChecks,
   ...interfaceChecks,
 

@@ -10,6 +10,7 @@ import {
 } from './address-store.ts'
 import { showAddressRow } from './address-views.ts'
 import { allocateAddress, NoMoreAddresses } from './allocate.ts'
+import { type BlockRow, getBlockOfHolder, getUsableBlock } from './block-store.ts'
 import { parentBlock } from './blocks.ts'
 import { Fault, notFound } from './fault.ts'
 import { pageAnswer, pageOf } from './page.ts'
@@ -31,15 +32,29 @@ export function namedAddress({ params }: Pick<Call, 'params'>): string {
 
 /** The address of the path, which somebody holds. @throws {Fault} 404 */
 export async function heldAddress(call: Call) {
-  const block = await parentBlock(call)
+  const block = await blockOfAddress(call)
   const found = await findAddress(call.db, block, namedAddress(call))
   if (!found) throw notFound('IpAddress')
   return found
 }
 
+const pathOf = ({ params }: Pick<Call, 'params'>) => {
+  return { id: params.ip_block_id ?? '', tenant_id: params.tenant_id ?? '' }
+}
+
+/** The block of the path, where the tenant has it, or holds the address of the path. */
+async function blockOfAddress(call: Call): Promise<BlockRow> {
+  try {
+    return await parentBlock(call)
+  } catch (fault) {
+    if (!readAddress(call.params.address ?? '')) throw fault
+    return getBlockOfHolder(call.db, { ...pathOf(call), address: namedAddress(call) })
+  }
+}
+
 async function allocate(call: Call): Promise<Answer> {
   const { db, params, settings } = call
-  const block = await parentBlock(call)
+  const block = await getUsableBlock(db, pathOf(call))
   const fields = readModel(call, 'ip_address')
   const tenant_id = tenantOf(fields, params.tenant_id)
   call.reach(tenant_id)
@@ -91,7 +106,7 @@ export const addressRoutes = [
   }),
   route('DELETE', `${blockPath}/:address`, async call => {
     const { db } = call
-    const block = await parentBlock(call)
+    const block = await blockOfAddress(call)
     const address = namedAddress(call)
     const found = await findAddress(db, block, address)
     if (found) await deallocate(db, [found.id])

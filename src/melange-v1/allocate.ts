@@ -58,6 +58,7 @@ export async function allocateAddress(
     owner_type: 'interface',
     owner_id: taker.id,
     name: taker.vif_id?.slice(0, 255),
+    needs_grant: block.needs_grant,
   }
   if (address !== null) await takeCertain(context, block, { ...request, address })
   else await takeAny(context, block, { request, mac: taker.mac })

@@ -40,7 +40,10 @@ const Row = Type.Object({
   updated_at: Time,
 })
 /** A block with what this API shows of it. */
-export type BlockRow = Static<typeof Row>
+export type BlockRow = Static<typeof Row> & {
+  /** Whether the tenant of the path may take addresses of it only under a grant. */
+  readonly needs_grant?: boolean
+}
 
 const select = sql`
   select b.id, b.scope_id, b.scope_id = ${publicScopeId} as is_public, b.cidr,
@@ -66,6 +69,50 @@ export async function getOwnBlock(
     : []
   if (!block) throw notFound('IpBlock')
   return block
+}
+
+type Named = { readonly id: string; readonly tenant_id: string }
+
+/** A block from which a tenant may take addresses: its own, or one that is granted to it. @throws {Fault} 404 */
+export async function getUsableBlock(db: Database, { id, tenant_id }: Named): Promise<BlockRow> {
+  const [block] = isUuid(id)
+    ? await find(
+        db,
+        sql`b.id = ${id} and (b.project_id = ${tenant_id}
+          or exists (select from grants_for(${tenant_id}, b.id, null)))`,
+      )
+    : []
+  if (!block) throw notFound('IpBlock')
+  return { ...block, needs_grant: block.tenant_id !== tenant_id }
+}
+
+/** A block in which a tenant holds an address. @throws {Fault} 404 */
+export async function getBlockOfHolder(
+  db: Database,
+  { id, tenant_id, address }: Named & { readonly address: string },
+): Promise<BlockRow> {
+  const [block] = isUuid(id)
+    ? await find(
+        db,
+        sql`b.id = ${id} and exists (
+          select from allocations a where a.scope_id = b.scope_id and a.block_id = b.id
+            and a.address = ${address}::inet and a.project_id = ${tenant_id})`,
+      )
+    : []
+  if (!block) throw notFound('IpBlock')
+  return block
+}
+
+/** The blocks of a network that is granted to a tenant, in the order of their making. */
+export async function listGrantedBlocks(
+  db: Database,
+  { network_id, tenant_id }: { readonly network_id: string; readonly tenant_id: string },
+): Promise<BlockRow[]> {
+  const found = await rows(db, Row)`
+    ${select} where b.network_id = ${network_id} and b.project_id is not distinct from n.project_id
+      and exists (select from grants_for(${tenant_id}, null, n.id))
+    order by b.created_at, b.id limit ${unpagedMax}`
+  return found.map(block => ({ ...block, needs_grant: true }))
 }
 
 /** A block that is known to be there. */

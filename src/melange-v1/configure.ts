@@ -1,13 +1,15 @@
+import type { Database } from '../db/database.ts'
 import { formatAddress, parseAddress } from '../ip/address.ts'
 import { addressesOf } from './address-store.ts'
 import { showConfiguration, showInterface } from './address-views.ts'
 import { allocateOfNetwork, NoMoreAddresses } from './allocate.ts'
-import type { BlockRow } from './block-store.ts'
+import { type BlockRow, listGrantedBlocks } from './block-store.ts'
 import { originOf } from './block-views.ts'
 import { createDescribedBlock } from './block-write-store.ts'
 import { networkBlocks } from './blocks.ts'
 import { Fault, notFound, refuseField } from './fault.ts'
 import { getInterfaceRow, type InterfaceRow, type NoMoreMacs } from './interface-store.ts'
+import { findNetwork } from './network-store.ts'
 import { readFields } from './request-body.ts'
 import type { Answer, Call } from './route-table.ts'
 import {
@@ -46,6 +48,8 @@ export async function obtainBlocks(call: Call, place: NetworkPlace): Promise<rea
   try {
     return await networkBlocks(db, place)
   } catch (fault) {
+    const granted = await grantedBlocks(db, place)
+    if (granted.length > 0) return granted
     if (!prefix || !(fault instanceof Fault)) throw fault
   }
   const { dns1, dns2 } = settings
@@ -65,6 +69,12 @@ export async function obtainBlocks(call: Call, place: NetworkPlace): Promise<rea
     empty_members: [],
   })
   return networkBlocks(db, place)
+}
+
+/** The blocks of a network that is granted to the tenant; none if it is not. */
+async function grantedBlocks(db: Database, { name, tenant_id }: NetworkPlace): Promise<BlockRow[]> {
+  const network = await findNetwork(db, name)
+  return network ? listGrantedBlocks(db, { network_id: network.id, tenant_id }) : []
 }
 
 /** The addresses that are asked for. @throws {Fault} 400 */

@@ -36,9 +36,21 @@ const baseRules = {
     'rule:admin_required or project_id:%(scope.project_id)s',
     'Whose address scope one may change: only the own. The public one has no project.',
   ),
+  own_space: part(
+    'rule:own_scope or project_id:%(parent.project_id)s',
+    'Whose space blocks are made in: also that of a block of the own project, whosever the scope is.',
+  ),
+  giver: part(
+    '(role:manager or role:member or role:reader) and project_id:%(parent.project_id)s',
+    'Those of the project whose block a block lies in: of one that was handed over, who gave it.',
+  ),
+  grantee: part(
+    '(role:manager or role:member or role:reader) and project_id:%(grant.project_id)s',
+    'Those of a project to which a block or network is granted.',
+  ),
   own_source: part(
     'rule:admin_required or rule:service_role or project_id:%(source.project_id)s',
-    'From whose blocks and networks addresses may be taken: only from the own.',
+    'From whose blocks and networks addresses may be taken: the own, and what is granted.',
   ),
   floating_ip_source: part(
     'rule:own_source or None:%(source.project_id)s',

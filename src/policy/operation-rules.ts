@@ -1,4 +1,5 @@
-import type { RuleDefault } from './rules.ts'
+import { blockRules, grantRules } from './block-rules.ts'
+import { decides } from './decides.ts'
 
 /**
  * The rules that decide about operations. `project_id` of the target is the project that a thing is of,
@@ -33,7 +34,7 @@ export const operationRules = {
   'networks:list': decides('rule:project_reader_or_service', 'List networks.', [
     'GET /v2/networks',
   ]),
-  'networks:get': decides('rule:project_reader_or_service', 'Show a network.', [
+  'networks:get': decides('rule:project_reader_or_service or rule:grantee', 'Show a network.', [
     'GET /v2/networks/{network_id}',
   ]),
   'networks:update': decides('rule:project_member', 'Change a network.', [
@@ -42,40 +43,7 @@ export const operationRules = {
   'networks:delete': decides('rule:project_manager', 'Delete a network.', [
     'DELETE /v2/networks/{network_id}',
   ]),
-  'blocks:create': decides(
-    'rule:project_member and rule:own_scope',
-    'Create a block, or children of one.',
-    ['POST /v2/blocks', 'POST /v2/blocks/{block_id}/children'],
-  ),
-  'blocks:list': decides('rule:project_reader_or_service', 'List blocks.', ['GET /v2/blocks']),
-  'blocks:get': decides('rule:project_reader_or_service', 'Show a block.', [
-    'GET /v2/blocks/{block_id}',
-  ]),
-  'blocks:update': decides('rule:project_member and rule:own_scope', 'Change a block.', [
-    'PATCH /v2/blocks/{block_id}',
-  ]),
-  'blocks:delete': decides('rule:project_manager and rule:own_scope', 'Delete a block.', [
-    'DELETE /v2/blocks/{block_id}',
-  ]),
-  'blocks:get_space': decides(
-    'rule:project_reader_or_service',
-    'See what is free in a block, and what an address of it is.',
-    [
-      'GET /v2/blocks/{block_id}/free-ranges',
-      'GET /v2/blocks/{block_id}/free-prefixes',
-      'GET /v2/blocks/{block_id}/addresses/{address}',
-    ],
-  ),
-  'blocks:get_rules': decides(
-    'rule:project_reader_or_service',
-    'See the rules of policies that reach a block.',
-    ['GET /v2/blocks/{block_id}/rules'],
-  ),
-  'blocks:get_configuration': decides(
-    'rule:project_reader_or_service',
-    'See what the machines of a block are told.',
-    ['GET /v2/blocks/{block_id}/configuration'],
-  ),
+  ...blockRules,
   'block_routes:create': decides('rule:project_member', 'Add a route to a block.', [
     'POST /v2/blocks/{block_id}/routes',
   ]),
@@ -222,7 +190,7 @@ export const operationRules = {
     ['DELETE /v2/interfaces/{interface_id}'],
   ),
   'interfaces:create_addresses': decides(
-    'rule:project_member_or_service',
+    'rule:project_member_or_service and rule:own_source',
     'Give an interface more addresses.',
     ['POST /v2/interfaces/{interface_id}/addresses'],
   ),
@@ -336,6 +304,7 @@ export const operationRules = {
   'nat_mappings:delete': decides('rule:project_member_or_service', 'End a NAT mapping.', [
     'DELETE /v2/nat-mappings/{nat_mapping_id}',
   ]),
+  ...grantRules,
   'quotas:list': decides('rule:project_reader', 'List the limits that are set.', [
     'GET /v2/quotas',
   ]),
@@ -381,7 +350,3 @@ export const operationRules = {
     ['* /v0.1/*', '* /v1.0/*', '* /ipam/*', '* /extensions'],
   ),
 } as const
-
-function decides(check: string, description: string, operations: readonly string[]): RuleDefault {
-  return { check, description, operations, scope_types: ['project', 'system'] }
-}

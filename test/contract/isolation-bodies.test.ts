@@ -68,6 +68,7 @@ const bodies: Readonly<Record<string, Body>> = {
       interfaces: [{ network_id: id('network'), mac_range_id: id('mac_range'), families: [] }],
     },
   }),
+  createGrant: id => post('/v2/grants', { block_id: id('block'), project_id: `project-${made++}` }),
   createToken: () => post('/v2/tokens', { name: `t-${made++}`, roles: ['reader'] }),
 }
 /** Only admins make these, whatever they name. */
@@ -97,6 +98,8 @@ const patches: Readonly<Record<string, Body>> = {
   }),
   'createBlock in a parent': id =>
     post('/v2/blocks', { parent_id: id('block'), cidr: '10.255.255.0/30' }),
+  'createGrant of a network': id =>
+    post('/v2/grants', { network_id: id('network'), project_id: `project-${made++}` }),
   'createAllocations of a network': id =>
     post('/v2/allocations', { network_id: id('network'), families: [4] }),
   'createFloatingIp with a target': id =>
@@ -173,16 +176,45 @@ describe.each(Object.keys(all))('%s', name => {
   })
 })
 
-test.each(Object.keys(bodies))('%s is done for no other project', async name => {
-  const request = await requestWith(bodies[name] as Body, -1, null)
-  const payload: Record<string, unknown> = { ...request.payload }
-  if (Array.isArray(payload.items)) {
-    payload.items = payload.items.map(one => ({ ...one, project_id: 'blue' }))
-  } else payload.project_id = 'blue'
-  const takesNone = ['releaseAllocations', 'endQuarantines', 'createNatMapping'].includes(name)
-  const answer = await send('manager', { ...request, payload })
-  expectProblem(answer, takesNone ? 'invalid_request' : 'forbidden')
-})
+/** Bodies that take addresses from what they name, or change it, or but name it. */
+const takers: Readonly<Record<string, number>> = {
+  createAllocations: 201,
+  createAllocationsInBulk: 200,
+  createFloatingIp: 201,
+  createInterface: 201,
+  setDeviceInterfaces: 200,
+  'createAllocations of a network': 409,
+}
+const grantable = ['network', 'block', 'public_block']
+test.each(Object.keys(all))(
+  '%s with a granted thing takes addresses, and changes nothing',
+  async name => {
+    const body = all[name] as Body
+    for (const [place, kind] of placesOf(body).entries()) {
+      if (!grantable.includes(kind)) continue
+      const granted = String(await world.fresh(kind, 'granted'))
+      const request = await requestWith(body, place, granted)
+      const { status } = await send('manager', request)
+      const isNamed = name === 'createMac' || name === 'endQuarantines'
+      if (isNamed) expect([name, status < 500]).toEqual([name, true])
+      else expect([name, status]).toEqual([name, takers[name] ?? 403])
+    }
+  },
+)
+
+test.each(Object.keys(bodies).filter(name => name !== 'createGrant'))(
+  '%s is done for no other project',
+  async name => {
+    const request = await requestWith(bodies[name] as Body, -1, null)
+    const payload: Record<string, unknown> = { ...request.payload }
+    if (Array.isArray(payload.items)) {
+      payload.items = payload.items.map(one => ({ ...one, project_id: 'blue' }))
+    } else payload.project_id = 'blue'
+    const takesNone = ['releaseAllocations', 'endQuarantines', 'createNatMapping'].includes(name)
+    const answer = await send('manager', { ...request, payload })
+    expectProblem(answer, takesNone ? 'invalid_request' : 'forbidden')
+  },
+)
 
 test('what a project is not named for is made for the own one', async () => {
   for (const [name, kind] of [

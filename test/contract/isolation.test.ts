@@ -5,7 +5,14 @@ import { loadPolicy } from '../../src/policy/file.ts'
 import { operationRules } from '../../src/policy/operation-rules.ts'
 import { type Answer, Api } from '../helpers/api.ts'
 import { operationsOf } from '../helpers/contract.ts'
-import { createWorld, kinds, payloads, type World, whoseProject } from '../helpers/isolation.ts'
+import {
+  createWorld,
+  kinds,
+  payloads,
+  type Whose,
+  type World,
+  whoseProject,
+} from '../helpers/isolation.ts'
 import { callerAs, createPersonas, type Persona, personas } from '../helpers/personas.ts'
 
 // I10: each operation on a thing of the path, for each persona and for own, foreign and shared things. What
@@ -25,9 +32,18 @@ beforeAll(async () => {
 }, patience)
 afterAll(() => api.close())
 
-const may = (persona: Persona, rule: RuleName, project_id: string | null) => {
-  const target = { project_id, scope: { project_id }, source: { project_id } }
-  return authorize(rules, callerAs(persona), rule, target).allowed
+const may = (persona: Persona, rule: RuleName, whose: Whose) => {
+  const project_id = whoseProject[whose]
+  const caller = callerAs(persona)
+  const isGranted = whose === 'granted' && caller.project_id === 'red'
+  const target = {
+    project_id,
+    scope: { project_id },
+    parent: { project_id: rule === 'blocks:create' ? project_id : null },
+    grant: { project_id: isGranted ? 'red' : null },
+    source: { project_id },
+  }
+  return authorize(rules, caller, rule, target).allowed
 }
 const ruleOf = (operation: string) =>
   Object.entries(operationRules).find(([, { operations }]) =>
@@ -76,11 +92,10 @@ const others: Readonly<Record<string, string>> = {
 }
 
 describe.each(personas)('%s', persona => {
-  test.each(['own', 'foreign', 'shared'] as const)('on %s things', async whose => {
+  test.each(['own', 'foreign', 'shared', 'granted'] as const)('on %s things', async whose => {
     for (const { method, path, operationId, parameter, kind } of onThings()) {
       const rule = ruleOf(`${method} ${path}`)
-      const project_id = whoseProject[whose]
-      const isDone = method !== 'GET' && may(persona, rule, project_id)
+      const isDone = method !== 'GET' && may(persona, rule, whose)
       const id = isDone ? await world.fresh(kind, whose) : world.idOf(kind, whose)
       if (id === null) continue
       const urlOf = (one: string) =>
@@ -92,8 +107,8 @@ describe.each(personas)('%s', persona => {
       const where = `${operationId} by ${persona} on ${whose}`
       const get = kind === 'policy' ? 'policies' : `${kind}s`
       const verdict = verdictOf(answer, `${kind}_not_found`)
-      if (may(persona, rule, project_id)) expect([where, verdict]).toEqual([where, 'allowed'])
-      else if (may(persona, `${get}:get` as RuleName, project_id)) {
+      if (may(persona, rule, whose)) expect([where, verdict]).toEqual([where, 'allowed'])
+      else if (may(persona, `${get}:get` as RuleName, whose)) {
         expect([where, verdict]).toEqual([where, 'forbidden'])
         expect(answer.body.detail).toContain(rule)
       } else {

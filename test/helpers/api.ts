@@ -20,6 +20,7 @@ import type {
 import type { BlockConfiguration, DhcpOption } from '../../src/resources/dhcp-options/schema.ts'
 import type { Event } from '../../src/resources/events/routes.ts'
 import type { FloatingIp, FloatingIpAssociation } from '../../src/resources/floating-ips/schema.ts'
+import type { Grant, GrantUsage } from '../../src/resources/grants/schema.ts'
 import type { NatMapping } from '../../src/resources/nat-mappings/schema.ts'
 import type { Network, NetworkUtilisation } from '../../src/resources/networks/schema.ts'
 import type { Policy, PolicyRulesRequest } from '../../src/resources/policies/schema.ts'
@@ -43,6 +44,8 @@ export type Body = Block &
     floating_ips: FloatingIp[]
     nat_mappings: NatMapping[]
     tokens: Token[]
+    grants: Grant[]
+    usage: GrantUsage[]
     associations: FloatingIpAssociation[]
     blocks: Block[]
     routes: BlockRoute[]

@@ -2,8 +2,10 @@ import { type Api, expectStatus } from './api.ts'
 import { createMacRange } from './macs.ts'
 
 /** Whose a thing is, seen from the project red. */
-export type Whose = 'own' | 'foreign' | 'shared'
-export const whoseProject = { own: 'red', foreign: 'blue', shared: null } as const
+export type Whose = 'own' | 'foreign' | 'shared' | 'granted'
+/** What is granted is of blue, too, which lets red use it. */
+export const whoseProject = { own: 'red', foreign: 'blue', shared: null, granted: 'blue' } as const
+const grantable = ['network', 'block', 'grant', 'public_block']
 
 /** What the first parameter of a path names. */
 export const kinds: Readonly<Record<string, string>> = {
@@ -17,6 +19,7 @@ export const kinds: Readonly<Record<string, string>> = {
   range_id: 'mac_range',
   mac_id: 'mac',
   interface_id: 'interface',
+  grant_id: 'grant',
   token_id: 'token',
 }
 
@@ -62,6 +65,8 @@ export const payloads: Readonly<Record<string, object | undefined>> = {
   createAllowedAddress: { address: '10.255.0.1' },
   updateAllowedAddress: { role: 'primary' },
   deleteAllowedAddress: none,
+  updateGrant: {},
+  revokeGrant: none,
   revokeToken: none,
 }
 
@@ -135,6 +140,11 @@ export async function createWorld(api: Api): Promise<World> {
     block: (whose: Whose) => newBlock(whose),
     policy: (whose: Whose) => post('/v2/policies', { ...of(whose), name: `policy-${made++}` }),
     mac_range: (whose: Whose) => post('/v2/mac-ranges', { ...of(whose), prefix: nextPrefix() }),
+    grant: async (whose: Whose) =>
+      post('/v2/grants', {
+        block_id: await newBlock(whose),
+        project_id: whose === 'granted' ? 'red' : 'violet',
+      }),
     token: (whose: Whose) => {
       const place = whose === 'shared' ? { system_scope: 'all' } : of(whose)
       return post('/v2/tokens', { name: `token-${made++}`, ...place, roles: ['reader'] })
@@ -143,11 +153,17 @@ export async function createWorld(api: Api): Promise<World> {
   const makers: Record<string, (whose: Whose) => Promise<string>> = { ...held, ...common }
   const fresh = async (kind: string, whose: Whose) => {
     if (whose === 'shared' && Object.hasOwn(held, kind)) return null
-    return makers[kind]?.(whose) ?? null
+    if (whose === 'granted' && !grantable.includes(kind)) return null
+    const id = (await makers[kind]?.(whose)) ?? null
+    if (whose === 'granted' && kind !== 'grant') {
+      const place = kind === 'network' ? { network_id: id } : { block_id: id }
+      await post('/v2/grants', { ...place, project_id: 'red' })
+    }
+    return id
   }
   const ids = new Map<string, string | null>()
   for (const kind of Object.keys(makers)) {
-    for (const whose of ['own', 'foreign', 'shared'] as const) {
+    for (const whose of ['own', 'foreign', 'shared', 'granted'] as const) {
       ids.set(`${kind} ${whose}`, await fresh(kind, whose))
     }
   }

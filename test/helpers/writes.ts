@@ -101,6 +101,15 @@ const newToken = async (api: Api) => {
   const { url, payload } = createToken()
   return expectStatus(201, await api.post(url, payload))
 }
+const createGrant = async (api: Api) => ({
+  method: 'POST' as const,
+  url: '/v2/grants',
+  payload: { block_id: (await newBlock(api)).id, project_id: 'blue' },
+})
+const newGrant = async (api: Api) => {
+  const { url, payload } = await createGrant(api)
+  return `/v2/grants/${expectStatus(201, await api.post(url, payload)).id}`
+}
 /** An allocation that ended, whose address waits. */
 const newWaiting = async (api: Api) => {
   const policy = await api.createPolicy(`wait-${made++}`, { quarantine_seconds: 600 })
@@ -132,6 +141,13 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     url: '/v2/blocks',
     payload: { scope_id: 'public', cidr: nextCidr() },
   }),
+  createGrant,
+  updateGrant: async api => ({
+    method: 'PATCH',
+    url: await newGrant(api),
+    payload: { allocations_max: 1 },
+  }),
+  revokeGrant: async api => ({ method: 'DELETE', url: await newGrant(api) }),
   createChildren: async api => ({
     method: 'POST',
     url: `/v2/blocks/${(await newBlock(api)).id}/children`,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sql.ts'
 import { createFloatingWorld } from '../helpers/floating-world.ts'
+import { createGrantWorld } from '../helpers/grant-world.ts'
 import { createInterfaceWorld } from '../helpers/interface-world.ts'
 import { startLoad } from '../helpers/race-load.ts'
 import { createWorld } from '../helpers/race-world.ts'
@@ -614,6 +615,51 @@ const damagesOfInterfaces: readonly Damage[] = [
   })),
 ]
 
+const underGrant = 'select * from allocations where grant_id is not null order by id limit 1'
+/** Damage to grants, and to what is held under them. */
+const damagesOfGrants: readonly Damage[] = [
+  {
+    what: 'more is counted under a grant than is held',
+    sql: 'update grant_usage set held = held + 1',
+    named: ['I15 counts under grants'],
+  },
+  {
+    what: 'what is held under grants is not counted',
+    sql: 'delete from grant_usage where held > 0',
+    named: ['I15 counts under grants'],
+  },
+  {
+    what: 'an allocation was taken under no grant after all',
+    sql: `update allocations set grant_id = null where id = (select id from (${underGrant}) a)`,
+    named: ['I15 counts under grants'],
+  },
+  {
+    what: 'a grant is gone, and what was taken under it is not',
+    sql: `delete from grants where id = (select grant_id from (${underGrant}) a)`,
+    named: ['I15 allocation under no grant of its own', 'I15 counts under grants'],
+  },
+  {
+    what: 'an allocation was taken under the grant of another project',
+    sql: `update grants set project_id = 'somebody'
+          where id = (select grant_id from (${underGrant}) a)`,
+    named: ['I15 allocation under no grant of its own'],
+  },
+  {
+    what: 'an allocation was taken under the grant of another place',
+    sql: `update allocations a set grant_id = (
+            select g.id from grants g where g.block_id is not null and g.block_id <> a.block_id
+              and g.id <> a.grant_id limit 1)
+          where id = (select id from (${underGrant}) a)`,
+    named: ['I15 allocation outside the place of its grant'],
+  },
+  {
+    what: 'a block that is granted is of somebody else',
+    sql: `update blocks set project_id = 'somebody'
+          where id = (select block_id from grants where block_id is not null limit 1)`,
+    named: ['I15 grant of another than the owner'],
+  },
+]
+
 describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
   let original: string
   const MELANGE_CONFIG = settingsFile({ log_level: 'warn' })
@@ -630,6 +676,7 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     await createRuledWorld(original)
     await createFloatingWorld(original)
     await createInterfaceWorld(original)
+    await createGrantWorld(original)
   })
   afterAll(async () => {
     await cleanUp()
@@ -660,6 +707,7 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     ...damagesOfAssociations,
     ...damagesOfMacs,
     ...damagesOfInterfaces,
+    ...damagesOfGrants,
   ])('names it when $what', async ({ sql, named }) => {
     const copy = await createDatabase(inject('postgresUrl'), original)
     try {
@@ -686,6 +734,6 @@ const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'all
   .concat(['floating_ips', 'floating_ip_associations', 'nat_mappings'])
   .concat(['block_routes', 'dhcp_options', 'macs', 'mac_pools', 'mac_free_ranges', 'mac_waiting'])
   .concat(['mac_history', 'interfaces', 'interface_history', 'allowed_addresses'])
-  .concat(['allowed_address_history', 'mac_ranges'])
+  .concat(['allowed_address_history', 'mac_ranges', 'grants', 'grant_usage'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

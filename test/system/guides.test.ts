@@ -67,6 +67,33 @@ test('quotas.md does what it says', async () => {
   expect(more).toHaveLength(3)
 })
 
+test('grants.md does what it says', async () => {
+  const answers = (await runGuide('grants.md')).map(answer => answer && JSON.parse(answer))
+  const [unseen, got, seen, taken, full, usage, changed, kept, over, pool, floating, ...more] =
+    answers
+  expect(unseen).toMatchObject({ status: 404, code: 'block_not_found' })
+  expect(got.grants).toMatchObject([
+    { owner_project_id: 'net', project_id: 'shop', allocations_max: 2 },
+  ])
+  expect(seen).toMatchObject({ project_id: 'net', cidr: '10.20.0.0/24' })
+  expect(taken.allocations).toHaveLength(2)
+  expect(full).toMatchObject({ status: 409, code: 'quota_exceeded' })
+  expect(full.detail).toMatch(/^Project shop has 2 of the 2 /)
+  expect(usage.usage).toEqual([{ project_id: 'shop', held: '2' }])
+  expect(changed).toMatchObject({ allocations_max: 10, generation: 2 })
+  expect(kept.allocations).toEqual(taken.allocations)
+  expect(over).toMatchObject({ status: 404, code: 'block_not_found' })
+  expect(pool).toMatchObject({ owner_project_id: 'net', project_id: null })
+  expect(floating).toMatchObject({ project_id: 'shop', address: '198.51.100.1' })
+  const [carved, named, below, refused, ...rest] = more
+  expect(carved.blocks).toMatchObject([{ project_id: 'lab' }, { project_id: 'lab' }])
+  expect(named).toMatchObject({ name: 'lab', project_id: 'lab' })
+  const projects = below.blocks.map((block: { project_id: string }) => block.project_id)
+  expect(projects.toSorted()).toEqual(['lab', 'net'])
+  expect(refused).toMatchObject({ status: 403, code: 'forbidden' })
+  expect(rest).toEqual([])
+})
+
 test('holds.md does what it says', async () => {
   const answers = (await runGuide('holds.md')).map(answer => JSON.parse(answer))
   const [renewed, firm, leases, waiting, restored, released, refused, none, ...more] = answers

@@ -36,6 +36,8 @@ export type NewAllocations = {
   readonly owner_id?: string | null | undefined
   readonly name?: string | null | undefined
   readonly tags?: readonly string[] | null | undefined
+  /** Whether the rules allow it only under a grant, which the transaction has to find. */
+  readonly needs_grant?: boolean | undefined
   readonly idempotency?: IdempotencyKey | null | undefined
 }
 
@@ -214,7 +216,9 @@ type Refused = Pick<Static<typeof Row>, 'refusal' | 'detail'>
 
 function refusalOf({ refusal, detail }: Refused, wanted: NewAllocations): IpamError {
   const { block_id, network_id, address, prefix_length, ids } = wanted
-  const code = refusal as ErrorCode
+  // What is not granted any more is not seen any more.
+  const notGranted = network_id ? 'network_not_found' : 'block_not_found'
+  const code = refusal === 'not_granted' ? notGranted : (refusal as ErrorCode)
   const place = network_id ? `network ${network_id}` : `block ${block_id}`
   const what: Partial<Record<ErrorCode, string>> = {
     block_not_found: `There is no block ${block_id}.`,

@@ -25,13 +25,14 @@ export async function prepareItems(
   db: Database,
   items: BulkRequest['items'],
   asked: readonly NewAllocations[],
-  refusals: readonly (IpamError | null)[],
+  leaves: readonly (IpamError | Pick<NewAllocations, 'needs_grant'>)[],
 ): Promise<(NewAllocations | IpamError)[]> {
   const wanted: (NewAllocations | IpamError)[] = []
   for (const [index, item] of items.entries()) {
     try {
-      const refusal = refusals[index] ?? null
-      wanted.push(refusal ?? (await prepare(db, asked[index] as NewAllocations, item)))
+      const leave = leaves[index]
+      if (leave instanceof IpamError) wanted.push(leave)
+      else wanted.push(await prepare(db, { ...(asked[index] as NewAllocations), ...leave }, item))
     } catch (error) {
       throw inItem(error, index)
     }

@@ -122,6 +122,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<{ db: Database; holds: Holds 
             'allocation_not_ended',
             'quarantine_over',
             'quota_exceeded',
+            'not_granted',
           ),
         },
       },

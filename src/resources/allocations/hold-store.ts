@@ -160,7 +160,7 @@ const Refused = Type.Object({
  * has a lifetime.
  *
  * @throws {IpamError} `allocation_not_found`, `allocation_not_ended`, `quarantine_over`,
- * `quota_exceeded`
+ * `quota_exceeded`, `not_granted`
  */
 export function restoreAllocation(
   db: Database,
@@ -171,8 +171,8 @@ export function restoreAllocation(
     const restored = newId()
     const [row] = await rows(tx, Refused)`
       select refusal, detail from restore_allocation(${id}, ${restored}, ${lifetime_seconds})`
-    if (row?.refusal === 'quota_exceeded') {
-      throw new IpamError('quota_exceeded', row.detail ?? undefined)
+    if (row?.refusal === 'quota_exceeded' || row?.refusal === 'not_granted') {
+      throw new IpamError(row.refusal, row.detail ?? undefined)
     }
     if (row?.refusal) throw refusalOf(row.refusal as ErrorCode, { id })
     return getAllocation(tx, restored)

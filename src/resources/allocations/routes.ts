@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { boundEach, idIfSeen, refusalsToTake, releaseBounded } from '../../access/batches.ts'
+import { boundEach, idIfSeen, leavesToTake, releaseBounded } from '../../access/batches.ts'
 import { accessTo, boundTo } from '../../access/enforce.ts'
 import { createOwnerCache } from '../../access/owner-cache.ts'
 import { type Database, retryTransaction, tryOut } from '../../db/database.ts'
@@ -102,9 +102,9 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     async (request, reply) => {
       const { body } = request
       const asked = readWanted(body)
-      const [refusal] = await refusalsToTake({ db, request, cache }, [body])
-      if (refusal) throw refusal
-      const wanted = await prepare(db, asked, body)
+      const [leave] = await leavesToTake({ db, request, cache }, [body])
+      if (leave instanceof IpamError) throw leave
+      const wanted = await prepare(db, { ...asked, ...leave }, body)
       if (body.dry_run) {
         const { allocations } = await tryOut(db, tx => allocateOnce(tx, wanted))
         return reply.code(200).send({ allocations, dry_run: true })
@@ -138,8 +138,8 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     async (request, reply) => {
       const { items, on_error, dry_run } = request.body
       const asked = readItems(items)
-      const refusals = await refusalsToTake({ db, request, cache }, items)
-      const wanted = await prepareItems(db, items, asked, refusals)
+      const leaves = await leavesToTake({ db, request, cache }, items)
+      const wanted = await prepareItems(db, items, asked, leaves)
       const work = async (tx: Database) => (await allocateMany(tx, wanted, on_error)).map(asOutcome)
       if (dry_run) return { outcomes: await tryOut(db, work), dry_run: true as const }
       return { outcomes: await once({ db, reply }, work) }

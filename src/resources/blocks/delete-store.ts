@@ -6,6 +6,7 @@ import { prefixRange } from '../../ip/prefix.ts'
 import { deleteRoutesOf } from '../block-routes/store.ts'
 import { deleteOptionsOf } from '../dhcp-options/store.ts'
 import { appendEvents } from '../events/store.ts'
+import { deleteGrantsOf } from '../grants/store.ts'
 import { applyRulesTo } from '../policies/apply-store.ts'
 import { prefixOf } from './rules.ts'
 import { Block } from './schema.ts'
@@ -40,6 +41,7 @@ export function deleteBlock(db: Database, { id, expected }: Target): Promise<voi
     // Who adds a route or an option meanwhile waits, and then finds no block.
     await tx.query(sql`select from blocks where id = ${id} for update`)
     const events = [
+      ...(await deleteGrantsOf(tx, { block_id: id })),
       ...(await deleteRoutesOf(tx, block)),
       ...(await deleteOptionsOf(tx, { ...block, type: 'block' })),
     ]

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { type Bound, boundedTo } from '../../access/bound-store.ts'
+import { type Bound, boundedBeside } from '../../access/bound-store.ts'
 import { type Database, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -58,14 +58,28 @@ export type BlockPage = {
 /** One block more than a page holds, so that the caller sees whether there is another page. */
 export function listBlocks(db: Database, filter: BlockFilter, page: BlockPage) {
   const { sort, limit, after, bound } = page
-  const conditions = [...boundedTo(bound), ...blockConditions(filter)]
+  const conditions = blockConditions(filter)
   const column = sortColumns[sort]
   if (after) conditions.push(sql`(${column}, id) > (${after[0]}, ${after[1]})`)
   const order = sort === 'id' ? sql`id` : sql`${column}, id`
   if (after && sort === 'id') conditions.splice(-1, 1, sql`id > ${after[1]}`)
+  const beside = boundedBeside(bound, visibleBeside(bound, filter), {
+    ...{ table: sql`blocks`, conditions, order, limit: limit + 1 },
+  })
   return rows(db, Block)`
     select ${blockColumns} from blocks
-    where ${allOf(conditions)} order by ${order} limit ${limit + 1}`
+    where ${allOf([...conditions, ...beside])} order by ${order} limit ${limit + 1}`
+}
+
+/** What a project sees beside its own: what is granted to it, and the children of its own block. */
+function visibleBeside(bound: Bound, { parent_id }: BlockFilter): Sql[] {
+  if (bound.kind === 'all') return []
+  const { project_id } = bound
+  const granted = sql`id in (select blocks_granted_to(${project_id}))`
+  if (parent_id === undefined || parent_id === 'none') return [granted]
+  const handed = sql`(
+    select p.project_id from blocks p where p.id = ${parent_id}) = ${project_id}`
+  return [granted, handed]
 }
 
 function blockConditions(filter: BlockFilter): Sql[] {

@@ -55,6 +55,9 @@ export const eventTypes = [
   'quota.deleted',
   'network.threshold_reached',
   'network.threshold_left',
+  'grant.created',
+  'grant.updated',
+  'grant.deleted',
   'token.created',
   'token.revoked',
 ] as const

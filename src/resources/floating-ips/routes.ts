@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { boundTo } from '../../access/enforce.ts'
+import { grantsNeededBy } from '../../access/sources.ts'
 import type { Database } from '../../db/database.ts'
 import { IpamError } from '../../errors.ts'
 import { readIfMatch } from '../../etags.ts'
@@ -80,9 +81,10 @@ export const floatingIpRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asy
         response: { 201: ref(FloatingIp), ...changeProblems(...refusals, ...unfit) },
       },
     },
-    async ({ body }, reply) => {
-      const request = readPlace(body)
-      const created = await once({ db, reply }, tx => createFloatingIp(tx, request))
+    async (request, reply) => {
+      const wanted = readPlace(request.body)
+      const needs_grant = grantsNeededBy(request).size > 0
+      const created = await once({ db, reply }, tx => createFloatingIp(tx, wanted, { needs_grant }))
       return reply.code(201).header('location', `/v2/floating-ips/${created.id}`).send(created)
     },
   )

@@ -106,7 +106,11 @@ export function listAssociations(
  * @throws {IpamError} what an allocation can end in; `floating_ip_exists`, `block_not_public`,
  * `quota_exceeded`, and what an association can end in
  */
-export function createFloatingIp(db: Database, request: FloatingIpRequest): Promise<FloatingIp> {
+export function createFloatingIp(
+  db: Database,
+  request: FloatingIpRequest,
+  { needs_grant = false }: { readonly needs_grant?: boolean } = {},
+): Promise<FloatingIp> {
   const { project_id, name = '', description = '', tags = [] } = request
   const id = request.id?.toLowerCase() ?? newId()
   const target = request.private_allocation_id?.toLowerCase() ?? null
@@ -121,7 +125,7 @@ export function createFloatingIp(db: Database, request: FloatingIpRequest): Prom
     const owner = { project_id, owner_type: 'floating_ip', owner_id: id, name, tags }
     const families = network_id && !address ? [4] : undefined
     const ids = [newId()]
-    const wanted = { ...place, ...owner, ids, address, purpose, families }
+    const wanted = { ...place, ...owner, ids, address, purpose, families, needs_grant }
     const [allocation] = (await allocateOnce(tx, wanted)).allocations
     if (!allocation) throw new Error('an allocation did not come back')
     refusePrivate(allocation)

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { boundTo } from '../../access/enforce.ts'
+import { grantsNeededBy } from '../../access/sources.ts'
 import type { Database } from '../../db/database.ts'
 import { once } from '../../idempotency.ts'
 import { changeProblems, closed, ProjectId, problems, ref } from '../../schema.ts'
@@ -48,8 +49,13 @@ export const deviceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (
         },
       },
     },
-    async ({ params: { device_id }, body }, reply) => ({
-      interfaces: await once({ db, reply }, tx => setInterfacesOfDevice(tx, device_id, body)),
-    }),
+    async (request, reply) => {
+      const { params, body } = request
+      const underGrants = grantsNeededBy(request)
+      const interfaces = await once({ db, reply }, tx =>
+        setInterfacesOfDevice(tx, params.device_id, body, underGrants),
+      )
+      return { interfaces }
+    },
   )
 }

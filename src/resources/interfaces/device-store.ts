@@ -1,3 +1,4 @@
+import { noGrants, type UnderGrants } from '../../access/sources.ts'
 import { type Database, lostRace, retryTransaction } from '../../db/database.ts'
 import { appendEvents } from '../events/store.ts'
 import {
@@ -26,6 +27,7 @@ export function setInterfacesOfDevice(
   db: Database,
   device_id: string,
   { project_id, interfaces }: DeviceInterfacesRequest,
+  underGrants: UnderGrants = noGrants,
 ): Promise<Interface[]> {
   const asked = interfaces.map(readInterface)
   const device = { device_id, project_id }
@@ -41,19 +43,23 @@ export function setInterfacesOfDevice(
     // Blocks were locked for the addresses that were there; what has changed meanwhile needs others.
     const locked = ids.length > 0 ? heldBy(await getInterfaces(tx, ids)) : []
     if (locked.toSorted().join() !== held.toSorted().join()) throw lostRace('addresses changed')
-    return change(tx, { ...device, ...replacement })
+    return change(tx, { ...device, ...replacement, underGrants })
   })
 }
 
 const wantedOf = (one: Replacement['wanted'][number]): WantedAddresses =>
   isKept(one) ? { network_id: one.wanted.network_id, ...one.take } : one
 
-type Change = Replacement & { readonly project_id: string; readonly device_id: string }
+type Change = Replacement & {
+  readonly project_id: string
+  readonly device_id: string
+  readonly underGrants: UnderGrants
+}
 
 /** Does what a replacement says, under all its locks. */
 async function change(
   tx: Database,
-  { project_id, device_id, wanted, remove }: Change,
+  { project_id, device_id, wanted, remove, underGrants }: Change,
 ): Promise<Interface[]> {
   const kept = wanted.filter(isKept)
   const made = wanted.flatMap(one => (isKept(one) ? [] : [one]))
@@ -73,7 +79,7 @@ async function change(
     const { id = '', mac } = created.next().value ?? {}
     return { ...common, id, mac: mac?.address ?? null }
   })
-  await giveAddresses(tx, placed)
+  await giveAddresses(tx, placed, underGrants)
   const changed = kept.filter(isChanged)
   for (const one of changed) await writeInterface(tx, { ...one.before, ...settingsOf(one) })
 

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import type { UnderGrants } from '../../access/sources.ts'
 import { type Database, rows } from '../../db/database.ts'
 import { sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -244,10 +245,20 @@ export type Giving = WantedAddresses & {
   readonly mac: string | null
 }
 
-/** Gives interfaces addresses, those that are named first. It locks the events. */
-export async function giveAddresses(tx: Database, givings: readonly Giving[]): Promise<void> {
+/**
+ * Gives interfaces addresses, those that are named first; of some networks only under a grant. It locks
+ * the events.
+ */
+export async function giveAddresses(
+  tx: Database,
+  givings: readonly Giving[],
+  underGrants: UnderGrants,
+): Promise<void> {
   const requests = givings.flatMap(requestsOf)
-  const wanted = requests.map(body => ({ wanted: readWanted(body), body }))
+  const wanted = requests.map(body => {
+    const needs_grant = underGrants.has(body.network_id?.toLowerCase() ?? '')
+    return { wanted: { ...readWanted(body), needs_grant }, body }
+  })
   await allocateAll(tx, await prepareAll(tx, wanted))
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { boundTo } from '../../access/enforce.ts'
+import { grantsNeededBy } from '../../access/sources.ts'
 import type { Database } from '../../db/database.ts'
 import { readIfMatch } from '../../etags.ts'
 import { readTime } from '../../fields.ts'
@@ -70,8 +71,11 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
         response: { 201: ref(Interface), ...changeProblems(...interfaceRefusals) },
       },
     },
-    async ({ body }, reply) => {
-      const created = await once({ db, reply }, tx => createInterface(tx, body))
+    async (request, reply) => {
+      const underGrants = grantsNeededBy(request)
+      const created = await once({ db, reply }, tx =>
+        createInterface(tx, request.body, underGrants),
+      )
       return reply.code(201).header('location', `/v2/interfaces/${created.id}`).send(created)
     },
   )
@@ -198,9 +202,11 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
         },
       },
     },
-    async ({ params: { interface_id }, body, headers }, reply) => {
-      const target = { id: interface_id, expected: readIfMatch(headers) }
-      const changed = await once({ db, reply }, tx => addAddresses(tx, target, body))
+    async (request, reply) => {
+      const { params, body, headers } = request
+      const target = { id: params.interface_id, expected: readIfMatch(headers) }
+      const underGrants = grantsNeededBy(request)
+      const changed = await once({ db, reply }, tx => addAddresses(tx, target, body, underGrants))
       return reply.code(201).send(changed)
     },
   )

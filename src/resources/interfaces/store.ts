@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { type Bound, boundedTo } from '../../access/bound-store.ts'
+import { noGrants, type UnderGrants } from '../../access/sources.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -164,7 +165,11 @@ export function listInterfacePeriods(
  * @throws {IpamError} `interface_exists`, `network_not_found`, `quota_exceeded`, and what taking a
  * MAC or an address may end in
  */
-export function createInterface(db: Database, request: InterfaceRequest): Promise<Interface> {
+export function createInterface(
+  db: Database,
+  request: InterfaceRequest,
+  underGrants: UnderGrants = noGrants,
+): Promise<Interface> {
   const { project_id, device_id = null, ...spec } = request
   const wanted = readInterface(spec)
   return retryTransaction(db, async tx => {
@@ -174,6 +179,7 @@ export function createInterface(db: Database, request: InterfaceRequest): Promis
     await giveAddresses(
       tx,
       inserted.map(({ id, mac }) => ({ ...wanted, id, project_id, mac: mac?.address ?? null })),
+      underGrants,
     )
     const created = await getInterfaces(
       tx,
@@ -250,6 +256,7 @@ export function addAddresses(
   db: Database,
   target: Target,
   request: InterfaceAddressRequest,
+  underGrants: UnderGrants = noGrants,
 ): Promise<Interface> {
   return retryTransaction(db, async tx => {
     const { id, device_id, project_id, network_id, name, tags, mac_address } = await lockInterface(
@@ -261,7 +268,7 @@ export function addAddresses(
     const taking = [{ network_id, families, addresses }]
     await lockSpace(tx, { project_id, more: 0, taking, held: [] })
     const giving = { id, project_id, network_id, families, addresses, mac: mac_address }
-    await giveAddresses(tx, [giving])
+    await giveAddresses(tx, [giving], underGrants)
     const updated = await changeInterface(tx, { id, device_id, name, tags })
     await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
     return updated

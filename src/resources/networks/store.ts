@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { type Bound, boundedTo } from '../../access/bound-store.ts'
+import { type Bound, boundedBeside } from '../../access/bound-store.ts'
 import { type Database, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
@@ -9,6 +9,7 @@ import { CidrText, type FilterOf, Id } from '../../schema.ts'
 import { lockAddressScope } from '../address-scopes/store.ts'
 import { deleteOptionsOf } from '../dhcp-options/store.ts'
 import { appendEvents, type EventType } from '../events/store.ts'
+import { deleteGrantsOf } from '../grants/store.ts'
 import { applyRules, scopesOf } from '../policies/apply-store.ts'
 import { holdPolicy } from '../policies/rules-store.ts'
 import {
@@ -49,7 +50,6 @@ export function listNetworks(
 ) {
   const { project_id, name, tag, policy_id } = filter
   const conditions: Sql[] = [
-    ...boundedTo(bound),
     ...(project_id ? [sql`project_id = ${project_id}`] : []),
     ...(name === undefined ? [] : [sql`name = ${name}`]),
     ...(tag ? [sql`tags @> ${tag}`] : []),
@@ -58,9 +58,14 @@ export function listNetworks(
   if (after && sort === 'id') conditions.push(sql`id > ${after[1]}`)
   else if (after) conditions.push(sql`(name, id) > (${after[0]}, ${after[1]})`)
   const order = sort === 'id' ? sql`id` : sql`name, id`
+  const granted =
+    bound.kind === 'all' ? [] : [sql`id in (select networks_granted_to(${bound.project_id}))`]
+  const beside = boundedBeside(bound, granted, {
+    ...{ table: sql`networks`, conditions, order, limit: limit + 1 },
+  })
   return rows(db, Network)`
     select ${columns} from networks
-    where ${allOf(conditions)} order by ${order} limit ${limit + 1}`
+    where ${allOf([...conditions, ...beside])} order by ${order} limit ${limit + 1}`
 }
 
 /** @throws {IpamError} `network_exists`, `policy_not_found` */
@@ -141,7 +146,10 @@ export function deleteNetwork(db: Database, { id, expected }: Target): Promise<v
       const conflicts = macs.map(one => ({ type: 'mac' as const, ...one }))
       throw new IpamError('network_in_use', detail, { conflicts })
     }
-    const events = await deleteOptionsOf(tx, { ...network, type: 'network' })
+    const events = [
+      ...(await deleteGrantsOf(tx, { network_id: id })),
+      ...(await deleteOptionsOf(tx, { ...network, type: 'network' })),
+    ]
     await tx.query(sql`delete from networks where id = ${id}`)
     await appendEvents(tx, [...events, eventOf('network.deleted', network)])
   })
