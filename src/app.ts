@@ -1,10 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import type { ValidatorFactory } from '@fastify/ajv-compiler'
 import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { describeProjects } from './access/documents.ts'
 import { enforce } from './access/enforce.ts'
+import { createCallers } from './audit-trail/callers.ts'
+import { nameWriters } from './audit-trail/done-by.ts'
+import { createRefusals } from './audit-trail/refusals.ts'
 import { type Authenticate, createAuthenticator } from './auth/authenticate.ts'
 import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
@@ -12,6 +14,7 @@ import { tagAnswers } from './etags.ts'
 import { describeHeaders } from './header-documents.ts'
 import { answerInProblems, explainRefusals, readJson, strictValidator } from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
+import { newId } from './ids.ts'
 import type { Environment } from './keystone/clouds-file.ts'
 import { connectKeystone, type Keystone, type KeystoneSettings } from './keystone/keystone.ts'
 import { melangeV1 } from './melange-v1/routes.ts'
@@ -220,6 +223,7 @@ export type AppOptions = {
   readonly admin_token: string | undefined
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
+  readonly audit_trail: { readonly waiting_max: number; readonly wait_seconds: number }
   readonly oidc: OidcSettings
   readonly keystone: KeystoneSettings
   /** What OpenStack's clients read of the environment. */
@@ -243,7 +247,7 @@ export async function buildApp(options: AppOptions) {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: api.body_bytes_max,
     requestTimeout: api.request_timeout_seconds * 1000,
-    genReqId: () => `req-${randomUUID()}`,
+    genReqId: () => `req-${newId()}`,
     routerOptions: { maxParamLength: 255 },
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -281,6 +285,16 @@ export async function buildApp(options: AppOptions) {
   const { connectionUse } = db
   const metrics = createMetrics({ connectionUse, newestEvent: () => newestEvent(db) })
   app.addHook('onClose', async () => metrics.close())
+  const callers = createCallers(db)
+  const refusals = createRefusals({
+    ...options.audit_trail,
+    db,
+    callers,
+    observer: metrics.refusalObserver,
+    onError: err => app.log.error({ err }, 'refusals are not in the audit trail'),
+  })
+  app.decorateRequest('denial', null)
+  app.addHook('onClose', () => refusals.close())
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-openstack-request-id', request.id)
   })
@@ -290,6 +304,7 @@ export async function buildApp(options: AppOptions) {
     const route = request.routeOptions.url
     metrics.observeRequest({ method, route, status, milliseconds })
     request.log.info({ method, url, status, milliseconds }, 'answered')
+    refusals.note(request, status)
   })
 
   const watch = watchEvents(db)
@@ -311,12 +326,19 @@ export async function buildApp(options: AppOptions) {
 
   await app.register(versionList)
   await app.register(statusRoutes, { db, version })
-  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate, rules })
+  await app.register(melangeV1, {
+    db,
+    settings: options.melange_v1,
+    authenticate,
+    rules,
+    callers,
+  })
   await app.register(async v2 => {
     v2.decorateRequest('caller', null)
     v2.addHook('onRequest', authenticate)
     readIdempotencyKeys(v2)
     enforce(v2, { db, rules })
+    nameWriters(v2, callers)
     tagAnswers(v2)
     await v2.register(addressScopeRoutes, { db })
     await v2.register(networkRoutes, { db })

@@ -23,7 +23,10 @@ create type allocation_request as (
   tags text[],
   caller text,         -- Who asks, with a key for asking again, and the fingerprint of the request.
   idempotency_key text,
-  fingerprint text
+  fingerprint text,
+  caller_id bigint,    -- In whose name, for the audit trail.
+  request_id uuid,
+  global_request_id uuid
 );
 
 -- Why a wanted address or prefix of a block cannot be had.

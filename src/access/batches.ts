@@ -46,7 +46,10 @@ export async function refusalsToTake(
     if (!owner) return isRepeated ? null : notFound(source)
     const target = { ...targetOf(owner), project_id, source: { project_id: sourceOf(owner) } }
     if (access.may(rule, target)) return null
-    if (!access.sees(source.kind, owner)) return notFound(source)
+    if (!access.sees(source.kind, owner)) {
+      access.noteHidden(rule, source)
+      return notFound(source)
+    }
     return asRefusal(() => access.demand(rule, target))
   })
 }
@@ -69,8 +72,11 @@ export async function boundEach<T extends { readonly id: string }>(
     const owner = owners(named[index] as Named)
     if (!owner) return one
     if (access.may(rule, targetOf(owner))) return one
-    if (!access.sees('allocation', owner)) return { ...one, project_id: noProject }
-    access.demand(rule, targetOf(owner))
+    if (!access.sees('allocation', owner)) {
+      access.noteHidden(rule, named[index] as Named)
+      return { ...one, project_id: noProject }
+    }
+    access.demandOn(rule, named[index] as Named, owner)
     return one
   })
 }

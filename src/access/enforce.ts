@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { noteDenial } from '../audit-trail/denials.ts'
 import { callerOf } from '../auth/authenticate.ts'
 import type { Database } from '../db/database.ts'
 import { type Conflict, type ErrorCode, errorCatalogue, IpamError } from '../errors.ts'
@@ -47,7 +48,9 @@ export function enforce(app: FastifyInstance, policy: Policy): void {
   }
   // After the fingerprint of what was sent, and before what has to be there is looked for.
   app.addHook('preValidation', async request => {
-    const access = accessOf(policy.rules(), callerOf(request), request.log)
+    const access = accessOf(policy.rules(), callerOf(request), request.log, denial =>
+      noteDenial(request, denial),
+    )
     request.setDecorator<Access>('access', access)
     request.setDecorator<Bound>('bound', unbounded)
     nameProject(request.body, access, planOfRequest(request))
@@ -160,7 +163,10 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
   const sources = found.named.filter(one => isSource(plan, one))
   for (const one of found.named) {
     const owner = owners(one) as Owner
-    if (!sources.includes(one) && !access.sees(one.kind, owner)) throw refusalOf(one, body)
+    if (!sources.includes(one) && !access.sees(one.kind, owner)) {
+      access.noteHidden(rule, one)
+      throw refusalOf(one, body)
+    }
     if (joins(plan, one)) access.demand('networks:update', targetOf(owner))
   }
   if (!subject && about === 'body') {
@@ -229,7 +235,10 @@ function checkTarget({ target, source }: Asked, { access, plan, body, owners }: 
   const owner = owners(source) as Owner
   const whole = { ...target, source: { project_id: sourceOf(owner) } }
   if (access.may(rule, whole)) return
-  if (!access.sees(source.kind, owner)) throw refusalOf(source, body)
+  if (!access.sees(source.kind, owner)) {
+    access.noteHidden(rule, source)
+    throw refusalOf(source, body)
+  }
   access.demand(rule, whole)
 }
 

@@ -27,6 +27,8 @@ export type Metrics = {
   /** How old an event was when it was read for somebody who waited for it. */
   observeEventLag(seconds: number): void
   observerOf(kind: BatchKind): CoalescerObserver
+  /** What becomes of refusals on their way into the audit trail. */
+  readonly refusalObserver: { onNoted(count: number): void; onDropped(count: number): void }
   /** Is asked for once, where there is a Keystone. */
   keystoneObserver(log: KeystoneLog): KeystoneObserver
   /** Ends what measures the process. */
@@ -63,6 +65,7 @@ export function createMetrics({ connectionUse, newestEvent }: MetricsOptions): M
     observeRequest,
     observeEventLag: seconds => lag.observe(seconds),
     observerOf,
+    refusalObserver: countRefusals(registry),
     keystoneObserver: log => countKeystone(registry, prefix, log),
     close: endProcessMetrics,
   }
@@ -121,6 +124,20 @@ function countBatches(registry: Registry): Metrics['observerOf'] {
       onBatch: requests => sizes.observe({ kind }, requests),
       onRefused: () => refused.inc({ kind }),
     }
+  }
+}
+
+function countRefusals(registry: Registry): Metrics['refusalObserver'] {
+  const refusals = new Counter({
+    name: `${prefix}audit_trail_refusals_total`,
+    help: 'Requests that were refused: noted in the audit trail, or dropped on their way there.',
+    labelNames: ['fate'] as const,
+    registers: [registry],
+  })
+  for (const fate of ['noted', 'dropped']) refusals.inc({ fate }, 0)
+  return {
+    onNoted: count => refusals.inc({ fate: 'noted' }, count),
+    onDropped: count => refusals.inc({ fate: 'dropped' }, count),
   }
 }
 

@@ -87,6 +87,7 @@ const defaults = {
   tokens: { cache_seconds: 10, cache_max: 100 },
   api: { body_bytes_max: 1_048_576, request_timeout_seconds: 30 },
   melange_v1: settings.melange_v1,
+  audit_trail: settings.audit_trail,
   oidc: settings.oidc,
   keystone: settings.keystone,
   openstack: {},
