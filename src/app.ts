@@ -48,6 +48,8 @@ import {
   BulkRequest,
   ReleaseRequest,
 } from './resources/allocations/schema.ts'
+import { auditTrailRoutes } from './resources/audit-trail/routes.ts'
+import { AuditRecord } from './resources/audit-trail/schema.ts'
 import { blockRouteRoutes } from './resources/block-routes/routes.ts'
 import { BlockRoute, BlockRoutePatch, BlockRouteRequest } from './resources/block-routes/schema.ts'
 import { blockRoutes } from './resources/blocks/routes.ts'
@@ -151,6 +153,7 @@ const sharedSchemas = [
   AllowedAddressPatch,
   AllowedAddressRequest,
   AllowedPeriod,
+  AuditRecord,
   Block,
   BlockConfiguration,
   BulkOutcome,
@@ -352,6 +355,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(floatingIpRoutes, { db })
     await v2.register(natMappingRoutes, { db })
     await v2.register(quarantineRoutes, { db })
+    await v2.register(auditTrailRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
     await v2.register(macRangeRoutes, { db })

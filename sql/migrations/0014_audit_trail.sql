@@ -33,14 +33,16 @@ create function done_by(part int) returns text language sql stable as $$
 $$;
 
 -- A foreign key would be looked at with each event; callers are kept for longer than events.
-alter table events add caller_id bigint, add request_id uuid, add global_request_id uuid;
+-- Of events from before this nobody knows who made them: 0.
+alter table events
+  add caller_id bigint default 0, add request_id uuid, add global_request_id uuid;
 alter table events
   alter caller_id set default done_by(1)::bigint,
   alter request_id set default done_by(2)::uuid,
   alter global_request_id set default done_by(3)::uuid;
 create index events_by_object on events (object_id, seq);
 create index events_by_project on events (project_id, seq) where project_id is not null;
-create index events_by_user on events ((caller_id >> 32), seq) where caller_id is not null;
+create index events_by_user on events ((caller_id >> 32), seq) where caller_id > 0;
 -- Ids of requests grow with time.
 create index events_by_request on events using brin (request_id) with (autosummarize = on);
 create index events_by_global_request on events (global_request_id, seq)
@@ -67,7 +69,7 @@ create table refusals (
 create index refusals_by_time on refusals (at);
 create index refusals_by_object on refusals (object_id, seq) where object_id is not null;
 create index refusals_by_project on refusals (project_id, seq) where project_id is not null;
-create index refusals_by_user on refusals ((caller_id >> 32), seq) where caller_id is not null;
+create index refusals_by_user on refusals ((caller_id >> 32), seq) where caller_id > 0;
 create index refusals_by_request on refusals (request_id, seq);
 create index refusals_by_global_request on refusals (global_request_id, seq)
   where global_request_id is not null;

@@ -65,7 +65,7 @@ type Headers = Readonly<Record<string, string | string[] | undefined>>
 /** What a request tells of where it came from. */
 export type Origin = { readonly ip: string | undefined; readonly headers: Headers }
 
-/** From where a request came; without an agent that gives a token of the request away. */
+/** From where a request came; without an agent that gives away a token, or what is as long as one. */
 export function hostOf({ ip, headers }: Origin): Host {
   const agent = printable(headers['user-agent'])
   const bearer = /^bearer +(\S+)$/i.exec(printable(headers.authorization))?.[1]
@@ -73,7 +73,7 @@ export function hostOf({ ip, headers }: Origin): Host {
     .map(name => printable(headers[name]))
     .concat(bearer ?? '')
     .filter(text => text.length >= tokenMin)
-  const isTelling = secrets.some(text => agent.includes(text)) || /melange_[\w-]{43}/.test(agent)
+  const isTelling = secrets.some(text => agent.includes(text)) || /[\w.+=-]{32}/.test(agent)
   // Of a connection that has been lost meanwhile nobody knows the address.
   return { address: ip ?? 'unknown', agent: (isTelling ? '' : agent.slice(0, agentMax)) || null }
 }

@@ -40,6 +40,7 @@ const lists: Readonly<Record<string, { kind?: string; query?: string; isReadByAl
   listAllowedAddresses: {},
   listQuotas: {},
   listTokens: { kind: 'token', isReadByAll: false },
+  listAuditTrail: { kind: 'network', isReadByAll: false },
 }
 
 /** What is read without a thing in the path, and is no list of things. */
