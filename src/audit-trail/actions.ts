@@ -1,3 +1,6 @@
+import type { RuleName } from '../policy/defaults.ts'
+import { operationRules } from '../policy/operation-rules.ts'
+
 // The words of CADF (DMTF DSP0262) for what Melange does: an action of its taxonomy, and behind a
 // slash what it is more precisely.
 
@@ -54,10 +57,18 @@ export function readRule(rule: string, method: string): { object_type: string; a
   return { object_type: singular(things), action: actionOf(verb) }
 }
 
-export const unknownObject = (method: string) => ({
-  object_type: 'unknown',
-  action: ofMethod[method] ?? 'unknown',
-})
+const ruleOf = new Map(
+  Object.entries(operationRules).flatMap(([rule, { operations }]) =>
+    operations.map(operation => [operation, rule as RuleName] as const),
+  ),
+)
+
+/** The rule that decides about an operation; null in v0.1 and v1.0, where the path alone decides. */
+export const ruleOfOperation = (operation: string): RuleName | null => ruleOf.get(operation) ?? null
+
+/** What an operation is and does, as far as it tells that. */
+export const readOperation = (operation: string) =>
+  readRule(ruleOfOperation(operation) ?? 'melange_v1:', operation.split(' ')[0] ?? '')
 
 const singular = (things: string): string =>
   things

@@ -3,7 +3,7 @@ import { callerOf } from '../auth/authenticate.ts'
 import { ownerOf } from '../auth/authority.ts'
 import type { Caller } from '../auth/caller.ts'
 import type { Database } from '../db/database.ts'
-import { readRule, unknownObject } from './actions.ts'
+import { readOperation, readRule, ruleOfOperation } from './actions.ts'
 import { hostOf, type Origin } from './asker.ts'
 import type { Callers } from './callers.ts'
 import { type Denial, denialIn } from './denials.ts'
@@ -52,7 +52,7 @@ export function createRefusals(options: RefusalsOptions): Refusals {
   const timer = setInterval(() => void flush(), wait_seconds * 1000).unref()
 
   function note(request: FastifyRequest, status: number): void {
-    const denial = denialIn(request)
+    const denial = denialIn(request) ?? (status === 403 ? otherDenial(request) : null)
     if (!denial && !(status === 401 && isWrite(request))) return
     const one = denial ? denied(request, denial) : unauthenticated(request)
     const key = keyOf(one)
@@ -100,6 +100,12 @@ export function createRefusals(options: RefusalsOptions): Refusals {
   }
 }
 
+/** What no rule refuses: as a token with more rights than whoever asks for it. */
+function otherDenial(request: FastifyRequest): Denial | null {
+  const rule = ruleOfOperation(operationOf(request))
+  return rule && { rule, object: null, isHidden: false }
+}
+
 function denied(request: FastifyRequest, denial: Denial): Waiting {
   const { rule, object, isHidden } = denial
   const caller = callerOf(request)
@@ -126,7 +132,7 @@ function unauthenticated(request: FastifyRequest): Waiting {
     project_id: null,
     rule: null,
     status: 401,
-    ...unknownObject(request.method),
+    ...readOperation(operationOf(request)),
     object_id: null,
   }
   return { count: 1, refusal, caller: null, origin }

@@ -184,18 +184,14 @@ describe('what was done', () => {
     v1Body(200, await all.new.put(path, { ip_block: { dns1: '192.0.2.1' } }))
     const route = { destination: '192.0.2.0', netmask: '255.255.255.0', gateway: '10.0.0.1' }
     v1Body(201, await all.new.post(`${path}/ip_routes`, { ip_route: route }))
-    const { policy } = v1Body(
-      201,
-      await all.new.post('tenants/red/policies', { policy: { name: 'p' } }),
-    )
-    const octet = { unusable_ip_octet: { octet: 7 } }
-    v1Body(201, await all.new.post(`tenants/red/policies/${policy.id}/unusable_ip_octets`, octet))
+    const policy = { policy: { name: 'p' } }
+    v1Body(201, await all.new.post('tenants/red/policies', policy))
     const range = { mac_address_range: { cidr: '52:54:00:00:00:00/32' } }
     v1Body(201, await all.new.post('mac_address_ranges', range))
     v1Body(200, await all.new.delete(path))
     const { named, unnamed } = await callersOf(api.db)
     expect(unnamed).toEqual([])
-    expect(named.length).toBeGreaterThan(8)
+    expect(named.length).toBeGreaterThan(7)
     const failures = await read(auditor, 'outcome=failure')
     expect(failures).toEqual([])
   })
@@ -269,6 +265,14 @@ describe('what was refused', () => {
     expect(await read('manager', `object_id=${id}`)).toEqual([])
   })
 
+  test('because it would give more rights than whoever asks has is told', async () => {
+    const more = { name: 'more', project_id: 'red', roles: ['admin'] }
+    expectProblem(await send('manager', 'POST', '/v2/tokens', more), 'token_exceeds_caller')
+    expect(await readWhenThere('outcome=failure')).toMatchObject([
+      { reason: { reasonCode: '403', policyId: 'tokens:create' }, initiator: { name: 'manager' } },
+    ])
+  })
+
   test('of a batch is told, by way of v1.0 as well', async () => {
     const block = await api.createBlock('10.0.0.0/24', { project_id: 'blue' })
     const items = [{ block_id: block.id, project_id: 'red' }]
@@ -298,7 +302,7 @@ describe('what was refused', () => {
         action: 'create',
         reason: { reasonCode: '401', policyId: null },
         initiator: { id: 'unknown', name: null, host: { address: '127.0.0.1', agent: null } },
-        target: { id: null },
+        target: { typeURI: 'network/network', id: null },
         operation: 'POST /v2/networks',
         request_id: requestOf(refused),
       },
