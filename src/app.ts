@@ -1,10 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import type { ValidatorFactory } from '@fastify/ajv-compiler'
 import fastifySwagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { describeProjects } from './access/documents.ts'
 import { enforce } from './access/enforce.ts'
+import { createCallers } from './audit-trail/callers.ts'
+import { nameWriters } from './audit-trail/done-by.ts'
+import { createRefusals } from './audit-trail/refusals.ts'
 import { type Authenticate, createAuthenticator } from './auth/authenticate.ts'
 import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
@@ -18,6 +20,7 @@ import {
   strictValidators,
 } from './http.ts'
 import { readIdempotencyKeys } from './idempotency.ts'
+import { newId } from './ids.ts'
 import type { Environment } from './keystone/clouds-file.ts'
 import { connectKeystone, type Keystone, type KeystoneSettings } from './keystone/keystone.ts'
 import { melangeV1, paths } from './melange-v1/routes.ts'
@@ -31,11 +34,6 @@ import type { Rules } from './policy/rules.ts'
 import { createLimits } from './rates/limits.ts'
 import { addressScopeRoutes } from './resources/address-scopes/routes.ts'
 import {
-  AddressScope,
-  AddressScopePatch,
-  AddressScopeRequest,
-} from './resources/address-scopes/schema.ts'
-import {
   type Allocator,
   type AllocatorOptions,
   createAllocator,
@@ -44,193 +42,36 @@ import { changesRoutes } from './resources/allocations/changes-routes.ts'
 import { holdRoutes } from './resources/allocations/hold-routes.ts'
 import { createHolds } from './resources/allocations/hold-store.ts'
 import { allocationRoutes } from './resources/allocations/routes.ts'
-import {
-  Allocation,
-  AllocationPatch,
-  AllocationRequest,
-  BulkOutcome,
-  BulkRequest,
-  ReleaseRequest,
-} from './resources/allocations/schema.ts'
+import { auditTrailRoutes } from './resources/audit-trail/routes.ts'
 import { blockRouteRoutes } from './resources/block-routes/routes.ts'
-import { BlockRoute, BlockRoutePatch, BlockRouteRequest } from './resources/block-routes/schema.ts'
 import { blockRoutes } from './resources/blocks/routes.ts'
-import {
-  Block,
-  BlockPatch,
-  BlockRequest,
-  ChildrenRequest,
-  FreeRange,
-  Utilisation,
-} from './resources/blocks/schema.ts'
 import { dhcpOptionRoutes } from './resources/dhcp-options/routes.ts'
-import {
-  BlockConfiguration,
-  DhcpOption,
-  DhcpOptionRequest,
-  KnownDhcpOption,
-} from './resources/dhcp-options/schema.ts'
-import { Event, eventRoutes } from './resources/events/routes.ts'
+import { eventRoutes } from './resources/events/routes.ts'
 import { newestEvent } from './resources/events/store.ts'
 import { watchEvents } from './resources/events/watch.ts'
 import { floatingIpRoutes } from './resources/floating-ips/routes.ts'
-import {
-  FloatingIp,
-  FloatingIpAssociation,
-  FloatingIpPatch,
-  FloatingIpRequest,
-} from './resources/floating-ips/schema.ts'
 import { grantRoutes } from './resources/grants/routes.ts'
-import { Grant, GrantPatch, GrantUsage, NewGrant } from './resources/grants/schema.ts'
 import { hostConfigurationRoutes } from './resources/host-configuration/routes.ts'
-import {
-  CloudInitNetwork,
-  DeviceConfiguration,
-  InterfaceConfiguration,
-  NetworkData,
-} from './resources/host-configuration/schema.ts'
 import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
 import { deviceRoutes } from './resources/interfaces/device-routes.ts'
 import { interfaceRoutes } from './resources/interfaces/routes.ts'
-import {
-  AllowedAddress,
-  AllowedAddressPatch,
-  AllowedAddressRequest,
-  AllowedPeriod,
-  DeviceInterfacesRequest,
-  Interface,
-  InterfaceAddressRequest,
-  InterfacePatch,
-  InterfacePeriod,
-  InterfaceRequest,
-  InterfaceSpec,
-} from './resources/interfaces/schema.ts'
 import { createMacAllocator } from './resources/macs/allocator-store.ts'
 import { macRangeRoutes } from './resources/macs/range-routes.ts'
 import { macRoutes } from './resources/macs/routes.ts'
-import {
-  Mac,
-  MacRange,
-  MacRangePatch,
-  MacRangeRequest,
-  MacRangeUtilisation,
-  MacRequest,
-} from './resources/macs/schema.ts'
 import { natMappingRoutes } from './resources/nat-mappings/routes.ts'
-import { NatMapping, NatMappingRequest } from './resources/nat-mappings/schema.ts'
 import { networkRoutes } from './resources/networks/routes.ts'
-import {
-  Network,
-  NetworkPatch,
-  NetworkRequest,
-  NetworkUtilisation,
-} from './resources/networks/schema.ts'
-import { ChangedPolicy, policyRoutes } from './resources/policies/routes.ts'
-import {
-  EffectiveRules,
-  Policy,
-  PolicyPatch,
-  PolicyRequest,
-  PolicyRules,
-  PolicyRulesRequest,
-  RuleSource,
-} from './resources/policies/schema.ts'
+import { policyRoutes } from './resources/policies/routes.ts'
 import { quarantineRoutes } from './resources/quarantine/routes.ts'
-import { QuarantinedAddress, QuarantineEnd } from './resources/quarantine/schema.ts'
 import { quotaRoutes } from './resources/quotas/routes.ts'
-import { ProjectQuota, Quota, QuotaRequest, ScopeQuota } from './resources/quotas/schema.ts'
 import { tokenRoutes } from './resources/tokens/routes.ts'
-import { CreatedToken, Token, TokenRequest } from './resources/tokens/schema.ts'
 import { utilisationRoutes } from './resources/utilisation/routes.ts'
-import { Forecast, UtilisationSample } from './resources/utilisation/schema.ts'
-import { Problem } from './schema.ts'
 import { answerClientError } from './server/client-errors.ts'
 import { clientNetworkOf, guardRequests } from './server/guards.ts'
 import { listenerOptions } from './server/listener.ts'
 import type { Tls } from './server/tls.ts'
 import type { ApiSettings, ProxySettings, RateSettings } from './server-config.ts'
+import { sharedSchemas } from './shared-schemas.ts'
 import { statusRoutes } from './status-routes.ts'
-
-const sharedSchemas = [
-  AddressScope,
-  AddressScopePatch,
-  AddressScopeRequest,
-  Allocation,
-  AllocationPatch,
-  AllocationRequest,
-  AllowedAddress,
-  AllowedAddressPatch,
-  AllowedAddressRequest,
-  AllowedPeriod,
-  Block,
-  BlockConfiguration,
-  BulkOutcome,
-  BulkRequest,
-  BlockPatch,
-  BlockRequest,
-  BlockRoute,
-  BlockRoutePatch,
-  BlockRouteRequest,
-  ChangedPolicy,
-  ChildrenRequest,
-  CloudInitNetwork,
-  CreatedToken,
-  DeviceConfiguration,
-  DhcpOption,
-  DhcpOptionRequest,
-  DeviceInterfacesRequest,
-  EffectiveRules,
-  Event,
-  FloatingIp,
-  FloatingIpAssociation,
-  FloatingIpPatch,
-  FloatingIpRequest,
-  Forecast,
-  FreeRange,
-  Grant,
-  GrantPatch,
-  GrantUsage,
-  KnownDhcpOption,
-  Interface,
-  InterfaceAddressRequest,
-  InterfaceConfiguration,
-  InterfacePatch,
-  InterfacePeriod,
-  InterfaceRequest,
-  InterfaceSpec,
-  Mac,
-  MacRange,
-  MacRangePatch,
-  MacRangeRequest,
-  MacRangeUtilisation,
-  MacRequest,
-  Policy,
-  PolicyPatch,
-  PolicyRequest,
-  PolicyRules,
-  PolicyRulesRequest,
-  NatMapping,
-  NatMappingRequest,
-  Network,
-  NetworkPatch,
-  NetworkData,
-  NetworkRequest,
-  NetworkUtilisation,
-  NewGrant,
-  Problem,
-  ProjectQuota,
-  Quota,
-  QuotaRequest,
-  QuarantinedAddress,
-  QuarantineEnd,
-  ReleaseRequest,
-  RuleSource,
-  ScopeQuota,
-  Token,
-  TokenRequest,
-  Utilisation,
-  UtilisationSample,
-]
 
 export type AppOptions = {
   readonly db: OpenDatabase
@@ -238,6 +79,7 @@ export type AppOptions = {
   readonly admin_token: string | undefined
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
+  readonly audit_trail: { readonly waiting_max: number; readonly wait_seconds: number }
   readonly oidc: OidcSettings
   readonly keystone: KeystoneSettings
   /** What OpenStack's clients read of the environment. */
@@ -271,7 +113,7 @@ export async function buildApp(options: AppOptions) {
     trustProxy: trusted.length > 0 ? trusted : false,
     clientErrorHandler: (error, socket) =>
       answerClientError(error, socket, { log: app.log, onRefused: metrics.observeRefusal }),
-    genReqId: () => `req-${randomUUID()}`,
+    genReqId: () => `req-${newId()}`,
     routerOptions: { maxParamLength: 255 },
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -315,6 +157,17 @@ export async function buildApp(options: AppOptions) {
   const { observeRequest: onAnswered, observeRefusal: onRefused } = metrics
   guardRequests(app, { api, paths, onAnswered, onRefused })
   const rates = createLimits({ settings: options.rates, onRefused, networkOf: clientNetworkOf })
+  const callers = createCallers(db)
+  const refusals = createRefusals({
+    ...options.audit_trail,
+    db,
+    callers,
+    observer: metrics.refusalObserver,
+    onError: err => app.log.error({ err }, 'refusals are not in the audit trail'),
+  })
+  app.decorateRequest('denial', null)
+  app.addHook('onClose', () => refusals.close())
+  app.addHook('onResponse', async (request, reply) => refusals.note(request, reply.statusCode))
   app.addHook('onRequest', async (request, reply) => {
     // Whoever looks after the process is to see it when it is busy, too.
     if (!/^\/(health|ready)z$/.test(request.routeOptions.url ?? '')) {
@@ -341,12 +194,19 @@ export async function buildApp(options: AppOptions) {
 
   await app.register(versionList)
   await app.register(statusRoutes, { db, version })
-  await app.register(melangeV1, { db, settings: options.melange_v1, authenticate, rules })
+  await app.register(melangeV1, {
+    db,
+    settings: options.melange_v1,
+    authenticate,
+    rules,
+    callers,
+  })
   await app.register(async v2 => {
     v2.decorateRequest('caller', null)
     v2.addHook('onRequest', authenticate)
     readIdempotencyKeys(v2)
     enforce(v2, { db, rules })
+    nameWriters(v2, callers)
     tagAnswers(v2)
     await v2.register(addressScopeRoutes, { db })
     await v2.register(networkRoutes, { db })
@@ -360,6 +220,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(floatingIpRoutes, { db })
     await v2.register(natMappingRoutes, { db })
     await v2.register(quarantineRoutes, { db })
+    await v2.register(auditTrailRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })
     await v2.register(macRangeRoutes, { db })

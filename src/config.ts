@@ -101,6 +101,24 @@ export const Config = Type.Object(
         36_500,
       ),
     }),
+    audit_trail: section('Who did what: docs/guides/audit-trail.md.', {
+      keep_days: positive(
+        90,
+        'After how many days what was refused is removed; what was done goes with its event.',
+        36_500,
+      ),
+      waiting_max: positive(
+        200,
+        'How many refusals that differ may wait to be written; more are counted, and not noted.',
+        100_000,
+      ),
+      wait_seconds: Type.Number({
+        default: 1,
+        minimum: 0.01,
+        maximum: 60,
+        description: 'How long they wait for others that are alike, and are counted with them.',
+      }),
+    }),
     idempotency: section('What is remembered of writes that bear an `Idempotency-Key`.', {
       keep_hours: positive(24, 'For how many hours a repeated one gets the first answer.', 8760),
     }),

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { doneByOf } from './audit-trail/done-by.ts'
 import { callerOf } from './auth/authenticate.ts'
 import { ownerOf } from './auth/authority.ts'
-import type { Database } from './db/database.ts'
+import { type Database, inNameOf } from './db/database.ts'
 import { IpamError } from './errors.ts'
 import { type IdempotencyKey, runOnce } from './idempotency-store.ts'
 
@@ -46,7 +47,8 @@ export function markRepeated(reply: Reply): void {
 
 /**
  * Does what a write asks for; if it came with a key, then only once, and repeated requests get the
- * first result. Whatever the answer says has to follow from the result.
+ * first result. Whatever the answer says has to follow from the result. The transactions of the
+ * work are noted as done by whoever asks.
  *
  * @throws {IpamError} `idempotency_key_reused`
  */
@@ -55,8 +57,9 @@ export async function once<T>(
   work: (db: Database) => Promise<T>,
 ): Promise<T> {
   const key = keyOf(reply.request)
-  if (!key) return work(db)
-  const { result, isRepeated } = await runOnce(db, key, work)
+  const noting = inNameOf(db, doneByOf(reply.request))
+  if (!key) return work(noting)
+  const { result, isRepeated } = await runOnce(noting, key, work)
   if (isRepeated) markRepeated(reply)
   return result
 }

@@ -218,7 +218,8 @@ export function toPage<const K extends string, T>(
   }
 }
 
-function withMarker(url: string, marker: string): string {
+/** The URL of the page that begins at a marker. */
+export function withMarker(url: string, marker: string): string {
   const [path, query] = url.split('?')
   const parameters = new URLSearchParams(query)
   parameters.set('marker', marker)

@@ -3,6 +3,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import { type Logger, pino } from 'pino'
 import { unbounded } from './access/bound-store.ts'
 import { buildApp } from './app.ts'
+import { removeOldCallers } from './audit-trail/caller-store.ts'
+import { removeOldRefusals } from './audit-trail/refusal-store.ts'
 import { type Config, splitListen } from './config.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { databaseName, openDatabase } from './db/open.ts'
@@ -59,6 +61,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
       days: config.events.retention_days,
       hours: config.idempotency.keep_hours,
       tokenDays: config.tokens.keep_days,
+      refusalDays: config.audit_trail.keep_days,
       onError: err => logger.error({ err }, 'not cleaned'),
     })
     const stopSampler = startSampler(db, {
@@ -166,6 +169,8 @@ type Cleaning = {
   readonly hours: number
   /** and tokens since their end. */
   readonly tokenDays: number
+  /** what was refused, */
+  readonly refusalDays: number
   readonly onError: (error: unknown) => void
 }
 
@@ -173,7 +178,8 @@ type Cleaning = {
  * Removes what is old now and then, a bounded number at a time. A server vacuums by itself; the
  * embedded database does so here.
  */
-function clean(db: OpenDatabase, { days, hours, tokenDays, onError }: Cleaning): () => void {
+function clean(db: OpenDatabase, ages: Cleaning): () => void {
+  const { days, hours, tokenDays, refusalDays, onError } = ages
   let isStopped = false
   let timer = setTimeout(work, cleaning.first_milliseconds).unref()
   async function work() {
@@ -184,6 +190,8 @@ function clean(db: OpenDatabase, { days, hours, tokenDays, onError }: Cleaning):
         await removeOldEvents(db, { days, limit }),
         await removeOldKeys(db, { hours, limit }),
         await removeOldTokens(db, { days: tokenDays, limit }),
+        await removeOldRefusals(db, { days: refusalDays, limit }),
+        await removeOldCallers(db, { days: Math.max(days, refusalDays) + 1, limit }),
       ]
       isMore = removed.includes(limit)
       if (!isMore && db.kind === 'pglite') await db.execute('vacuum (analyze)')

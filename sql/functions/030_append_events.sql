@@ -50,25 +50,71 @@ language sql stable as $$
     '}')::json
 $$;
 
--- The event of each allocation that began, and of each that ended; the documents of the latter are
--- the answer. The plans of PL/pgSQL are kept.
-create or replace function append_started(started allocations[]) returns void
-language plpgsql as $$
-begin
-  insert into events (seq, type, object_id, project_id, owner_id, data)
-  select nextval('event_seq'), 'allocation.created', a.id, a.project_id, a.owner_id,
-    allocation_document(a)
-  from unnest(started) a;
+-- Who does something to one thing of a batch, which many callers share. Without a caller it is
+-- whoever the transaction is of.
+do $$ begin
+  if to_regtype('doer') is null then
+    create type doer as (
+      object_id uuid, caller_id bigint, request_id uuid, global_request_id uuid);
+  end if;
 end $$;
 
-create or replace function append_ended(ids uuid[]) returns table (id uuid, document json)
+-- The event of each allocation that began, and of each that ended; the documents of the latter are
+-- the answer. The plans of PL/pgSQL are kept.
+drop function if exists append_started(allocations[]);
+create or replace function append_started(started allocations[], doers doer[]) returns void
+language plpgsql as $$
+begin
+  insert into events (seq, type, object_id, project_id, owner_id, data, caller_id, request_id,
+    global_request_id)
+  select nextval('event_seq'), 'allocation.created', a.id, a.project_id, a.owner_id,
+    allocation_document(a), coalesce(d.caller_id, done_by(1)::bigint),
+    coalesce(d.request_id, done_by(2)::uuid), coalesce(d.global_request_id, done_by(3)::uuid)
+  from unnest(started) a left join unnest(doers) d on d.object_id = a.id;
+end $$;
+
+-- What expires does so by itself, in whoever's transaction that is seen.
+drop function if exists append_ended(uuid[]);
+create or replace function append_ended(ids uuid[], doers doer[])
+returns table (id uuid, document json)
 language plpgsql as $$
 begin
   return query
-    insert into events (seq, type, object_id, project_id, owner_id, data)
+    insert into events (seq, type, object_id, project_id, owner_id, data, caller_id, request_id,
+      global_request_id)
     select nextval('event_seq'),
       case when h.expires_at <= h.ended_at then 'allocation.expired' else 'allocation.released' end,
-      h.id, h.project_id, h.owner_id, allocation_document(h)
-    from allocation_history h where h.id = any (ids)
+      h.id, h.project_id, h.owner_id, allocation_document(h), w.caller_id, w.request_id,
+      w.global_request_id
+    from allocation_history h
+      left join unnest(doers) d on d.object_id = h.id
+      left join lateral (
+        select coalesce(d.caller_id, done_by(1)::bigint) as caller_id,
+          coalesce(d.request_id, done_by(2)::uuid) as request_id,
+          coalesce(d.global_request_id, done_by(3)::uuid) as global_request_id
+      ) w on (h.expires_at <= h.ended_at) is not true
+    where h.id = any (ids)
     returning object_id, data;
+end $$;
+
+-- The event of what ended, or was let go, because allocations ended: whoever ended those did it.
+-- If none of them has ended it is whoever the transaction is of.
+create or replace function append_consequence(new_event jsonb, of_end_of uuid[]) returns void
+language plpgsql as $$
+declare
+  cause events;
+begin
+  select * into cause from events e
+  where e.object_id = any (of_end_of) and e.type in ('allocation.released', 'allocation.expired')
+  order by e.seq desc limit 1;
+  if cause.seq is null then
+    perform append_events(jsonb_build_array(new_event));
+    return;
+  end if;
+  perform lock_events();
+  insert into events (seq, type, object_id, project_id, owner_id, data, caller_id, request_id,
+    global_request_id)
+  values (nextval('event_seq'), new_event ->> 'type', (new_event ->> 'object_id')::uuid,
+    new_event ->> 'project_id', new_event -> 'data' ->> 'owner_id', new_event -> 'data',
+    cause.caller_id, cause.request_id, cause.global_request_id);
 end $$;

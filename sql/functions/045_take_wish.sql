@@ -25,7 +25,10 @@ create type allocation_request as (
   grant_id uuid,       -- this one, when it has been found.
   caller text,         -- Who asks, with a key for asking again, and the fingerprint of the request.
   idempotency_key text,
-  fingerprint text
+  fingerprint text,
+  caller_id bigint,    -- In whose name, for the audit trail.
+  request_id uuid,
+  global_request_id uuid
 );
 
 -- Why a wanted address or prefix of a block cannot be had.

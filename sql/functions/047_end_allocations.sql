@@ -124,6 +124,13 @@ do $$ begin
       and attname = 'project_id') then
     alter type release_request add attribute project_id text; -- Null is any.
   end if;
+  if not exists (
+    select from pg_attribute
+    where attrelid = (select typrelid from pg_type where oid = to_regtype('release_request'))
+      and attname = 'caller_id') then
+    alter type release_request add attribute caller_id bigint, add attribute request_id uuid,
+      add attribute global_request_id uuid;
+  end if;
 end $$;
 
 -- A batch is a JSON array of release_request. Answers a row for each request: the allocation as it
@@ -156,7 +163,11 @@ begin
   if gone is not null then
     perform give_back_ended(gone);
     perform lock_events();
-    select array_agg(e.id), array_agg(e.document) into gone, documents from append_ended(gone) e;
+    select array_agg(e.id), array_agg(e.document) into gone, documents
+    from append_ended(gone, array(
+      select distinct on (r.id) (r.id, r.caller_id, r.request_id, r.global_request_id)::doer
+      from unnest(requests) r where r.caller_id is not null
+      order by r.id, r.request)) e;
   end if;
 
   if cardinality(gone) = cardinality(requests) then
@@ -210,7 +221,7 @@ begin
   end loop;
   if cardinality(lapsed) > 0 then
     perform lock_events();
-    perform append_ended(lapsed);
+    perform append_ended(lapsed, null);
   end if;
   return cardinality(due);
 end $$;

@@ -650,8 +650,12 @@ begin
   end if;
   if cardinality(taken) + cardinality(lapsed) > 0 then
     perform lock_events();
-    perform append_ended(lapsed) where cardinality(lapsed) > 0;
-    perform append_started(added);
+    perform append_ended(lapsed, null) where cardinality(lapsed) > 0;
+    perform append_started(added, array(
+      select (t.id, r.caller_id, r.request_id, r.global_request_id)::doer
+      from unnest(taken_by, taken_ids) t (request, id)
+        join unnest(requests) r on r.request = t.request
+      where r.caller_id is not null));
   end if;
 
   return query

@@ -3,6 +3,13 @@ do $$ begin
   if to_regtype('hold_request') is null then
     create type hold_request as (request int, id uuid, generation int, lifetime_seconds bigint);
   end if;
+  if not exists (
+    select from pg_attribute
+    where attrelid = (select typrelid from pg_type where oid = to_regtype('hold_request'))
+      and attname = 'caller_id') then
+    alter type hold_request add attribute caller_id bigint, add attribute request_id uuid,
+      add attribute global_request_id uuid;
+  end if;
 end $$;
 
 -- A batch is a JSON array of hold_request: the hold gets a new end, so many seconds from now, or
@@ -41,10 +48,14 @@ begin
 
   if changed is not null then
     perform lock_events();
-    insert into events (seq, type, object_id, project_id, owner_id, data)
+    insert into events (seq, type, object_id, project_id, owner_id, data, caller_id, request_id,
+      global_request_id)
     select nextval('event_seq'), case when a.expires_at is null then 'allocation.confirmed'
-      else 'allocation.renewed' end, a.id, a.project_id, a.owner_id, allocation_document(a)
-    from unnest(changed) a;
+      else 'allocation.renewed' end, a.id, a.project_id, a.owner_id, allocation_document(a),
+      coalesce(r.caller_id, done_by(1)::bigint), coalesce(r.request_id, done_by(2)::uuid),
+      coalesce(r.global_request_id, done_by(3)::uuid)
+    from unnest(changed) a
+      join unnest(requests) r on r.id = a.id and r.request = any (done);
   end if;
 
   return query
@@ -132,8 +143,8 @@ begin
     usage.changed_at + make_interval(secs => lifetime_seconds), under)
   returning * into added;
   perform lock_events();
-  perform append_ended(lapsed);
-  perform append_started(array[added]);
+  perform append_ended(lapsed, null);
+  perform append_started(array[added], null);
 end $$;
 
 -- Frees what waits in quarantine before its time; answers how many addresses of how many asked for.

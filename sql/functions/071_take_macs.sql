@@ -16,6 +16,13 @@ do $$ begin
       fingerprint text
     );
   end if;
+  if not exists (
+    select from pg_attribute
+    where attrelid = (select typrelid from pg_type where oid = to_regtype('mac_request'))
+      and attname = 'caller_id') then
+    alter type mac_request add attribute caller_id bigint, add attribute request_id uuid,
+      add attribute global_request_id uuid;
+  end if;
 end $$;
 
 -- Takes MACs of a range by its strategy, as many as there are of those wanted. The pool is locked
@@ -381,8 +388,11 @@ begin
   end if;
   if array_position(refusals, null) is not null then
     perform lock_events();
-    insert into events (seq, type, object_id, project_id, owner_id, data)
-    select nextval('event_seq'), 'mac.created', r.id, r.project_id, r.owner_id, o.mac
+    insert into events (seq, type, object_id, project_id, owner_id, data, caller_id, request_id,
+      global_request_id)
+    select nextval('event_seq'), 'mac.created', r.id, r.project_id, r.owner_id, o.mac,
+      coalesce(r.caller_id, done_by(1)::bigint), coalesce(r.request_id, done_by(2)::uuid),
+      coalesce(r.global_request_id, done_by(3)::uuid)
     from unnest(outcomes_by, documents) o (request, mac)
       join unnest(requests) r on r.request = o.request
     where o.mac is not null;
@@ -423,9 +433,15 @@ begin
   end if;
   if gone is not null then
     perform lock_events();
-    insert into events (seq, type, object_id, project_id, owner_id, data)
-    select nextval('event_seq'), 'mac.released', h.id, h.project_id, h.owner_id, mac_document(h)
-    from mac_history h where h.id = any (gone);
+    insert into events (seq, type, object_id, project_id, owner_id, data, caller_id, request_id,
+      global_request_id)
+    select nextval('event_seq'), 'mac.released', h.id, h.project_id, h.owner_id, mac_document(h),
+      coalesce(r.caller_id, done_by(1)::bigint), coalesce(r.request_id, done_by(2)::uuid),
+      coalesce(r.global_request_id, done_by(3)::uuid)
+    from mac_history h
+      join (select distinct on (q.id) q.* from unnest(requests) q order by q.id, q.request) r
+        on r.id = h.id
+    where h.id = any (gone);
   end if;
   return query
     select r.request, case when h.id is not null then mac_document(h) end,

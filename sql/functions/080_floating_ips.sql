@@ -167,8 +167,10 @@ begin
       when old.private_allocation_id is null then 'associated'
       else 'moved' end;
   end if;
-  perform append_events(jsonb_build_array(jsonb_build_object('type', 'floating_ip.' || type,
-    'object_id', told.id, 'project_id', told.project_id, 'data', floating_ip_document(told))));
+  perform append_consequence(jsonb_build_object('type', 'floating_ip.' || type,
+    'object_id', told.id, 'project_id', told.project_id, 'data', floating_ip_document(told)),
+    case when type in ('deleted', 'disassociated')
+      then array[old.allocation_id, old.private_allocation_id] else '{}' end);
   return null;
 end $$;
 

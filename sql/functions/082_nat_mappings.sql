@@ -28,9 +28,10 @@ $$;
 -- At the end of the transaction, as with floating IPs.
 create or replace function tell_nat_mapping() returns trigger language plpgsql as $$
 begin
-  perform append_events(jsonb_build_array(jsonb_build_object(
+  perform append_consequence(jsonb_build_object(
     'type', case tg_op when 'INSERT' then 'nat_mapping.created' else 'nat_mapping.deleted' end,
-    'object_id', new.id, 'project_id', new.project_id, 'data', nat_mapping_document(new))));
+    'object_id', new.id, 'project_id', new.project_id, 'data', nat_mapping_document(new)),
+    case tg_op when 'INSERT' then '{}' else array[new.inside_local_id, new.inside_global_id] end);
   return null;
 end $$;
 

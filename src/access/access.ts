@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { Denial } from '../audit-trail/denials.ts'
 import type { Caller } from '../auth/caller.ts'
 import { IpamError } from '../errors.ts'
 import { authorize, authorizeForAny, denialOf } from '../policy/check.ts'
@@ -31,11 +32,21 @@ export type Access = {
   ) => void
   /** Of which things a list may tell. @throws {IpamError} `forbidden` */
   readonly boundOf: (rule: RuleName, project_id?: string | null) => Bound
+  /** Notes that a rule refused a thing, which is answered as if it were not there. */
+  readonly noteHidden: (rule: RuleName, thing: Named) => void
 }
 
 type Log = Pick<FastifyRequest['log'], 'info'>
 
-export function accessOf(rules: Rules, caller: Caller, log: Log): Access {
+/** Is told of what is refused. */
+export type OnDenied = (denial: Denial) => void
+
+export function accessOf(
+  rules: Rules,
+  caller: Caller,
+  log: Log,
+  onDenied: OnDenied = () => undefined,
+): Access {
   const { always, single } = verdictsOf(rules, caller)
 
   function mayAlways(rule: RuleName): boolean | null {
@@ -59,11 +70,19 @@ export function accessOf(rules: Rules, caller: Caller, log: Log): Access {
   }
 
   function demand(rule: RuleName, target: Target): void {
+    demandFor(rule, target, null)
+  }
+
+  function demandFor(rule: RuleName, target: Target, thing: Named | null): void {
     const verdict = authorize(rules, caller, rule, target)
     if (verdict.allowed) return
     log.info(denialOf(verdict, caller), 'denied')
+    onDenied({ rule, object: thing, isHidden: false })
     throw new IpamError('forbidden', `The rule ${rule} does not allow it.`)
   }
+
+  const noteHidden = (rule: RuleName, thing: Named) =>
+    onDenied({ rule, object: thing, isHidden: true })
 
   const sees = (kind: Kind, owner: Owner) => may(seenBy[kind], targetOf(owner))
 
@@ -75,8 +94,11 @@ export function accessOf(rules: Rules, caller: Caller, log: Log): Access {
   ): void {
     if (!owner) throw notFound(thing)
     if (may(rule, describe(owner))) return
-    if (!sees(thing.kind, owner)) throw notFound(thing)
-    demand(rule, describe(owner))
+    if (!sees(thing.kind, owner)) {
+      noteHidden(rule, thing)
+      throw notFound(thing)
+    }
+    demandFor(rule, describe(owner), thing)
   }
 
   function boundOf(rule: RuleName, project_id?: string | null): Bound {
@@ -92,7 +114,7 @@ export function accessOf(rules: Rules, caller: Caller, log: Log): Access {
     return { kind: 'project', project_id: own, isShared }
   }
 
-  return { caller, may, mayAlways, demand, sees, demandOn, boundOf }
+  return { caller, may, mayAlways, demand, sees, demandOn, boundOf, noteHidden }
 }
 
 /** What rules said to a caller: of whatever target, and of single ones. */

@@ -66,7 +66,10 @@ export async function leavesToTake(
     else if (access.sees(source.kind, seen(source) ?? owner)) {
       const refusal = asRefusal(() => access.demand(rule, withSource(target, owner.project_id)))
       outcomes[index] = refusal ?? { needs_grant: false }
-    } else outcomes[index] = notFound(source)
+    } else {
+      access.noteHidden(rule, source)
+      outcomes[index] = notFound(source)
+    }
   }
   return outcomes
 }
@@ -89,8 +92,11 @@ export async function boundEach<T extends { readonly id: string }>(
     const owner = owners(named[index] as Named)
     if (!owner) return one
     if (access.may(rule, targetOf(owner))) return one
-    if (!access.sees('allocation', owner)) return { ...one, project_id: noProject }
-    access.demand(rule, targetOf(owner))
+    if (!access.sees('allocation', owner)) {
+      access.noteHidden(rule, named[index] as Named)
+      return { ...one, project_id: noProject }
+    }
+    access.demandOn(rule, named[index] as Named, owner)
     return one
   })
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { noteDenial } from '../audit-trail/denials.ts'
 import { callerOf } from '../auth/authenticate.ts'
 import type { Database } from '../db/database.ts'
 import { type Conflict, type ErrorCode, errorCatalogue, IpamError } from '../errors.ts'
@@ -55,7 +56,9 @@ export function enforce(app: FastifyInstance, policy: Policy): void {
   }
   // After the fingerprint of what was sent, and before what has to be there is looked for.
   app.addHook('preValidation', async request => {
-    const access = accessOf(policy.rules(), callerOf(request), request.log)
+    const access = accessOf(policy.rules(), callerOf(request), request.log, denial =>
+      noteDenial(request, denial),
+    )
     request.setDecorator<Access>('access', access)
     request.setDecorator<Bound>('bound', unbounded)
     request.setDecorator<UnderGrants>('underGrants', noGrants)
@@ -173,7 +176,10 @@ async function check(request: FastifyRequest, plan: Plan, db: Database): Promise
   const sources = found.named.filter(one => isSource(plan, one))
   for (const one of found.named) {
     const owner = owners(one) as Owner
-    if (!sources.includes(one) && !access.sees(one.kind, owner)) throw refusalOf(one, body)
+    if (!sources.includes(one) && !access.sees(one.kind, owner)) {
+      access.noteHidden(rule, one)
+      throw refusalOf(one, body)
+    }
     if (joins(plan, one)) access.demand('networks:update', targetOf(owner))
   }
   if (!subject && about === 'body') {
@@ -266,7 +272,10 @@ async function checkTakings(
     const way = ways[index]
     if (way === 'free' || way === 'granted') continue
     const known = way === 'refused' ? owner : { ...owner, granted_to: null }
-    if (!access.sees(source.kind, known)) throw refusalOf(source, body)
+    if (!access.sees(source.kind, known)) {
+      access.noteHidden(rule, source)
+      throw refusalOf(source, body)
+    }
     access.demand(rule, withSource(target, owner.project_id))
   }
   const granted = takings.filter((_, index) => ways[index] === 'granted')
@@ -280,7 +289,11 @@ async function checkInterface(
   { access, plan: { rule }, owners, key }: Found,
 ): Promise<UnderGrants> {
   const owner = owners(subject)
-  if (!owner || !access.sees('interface', owner)) throw notFound(subject)
+  if (!owner) throw notFound(subject)
+  if (!access.sees('interface', owner)) {
+    access.noteHidden(rule, subject)
+    throw notFound(subject)
+  }
   const id = await findNetworkOf(db, subject.id)
   const source = { kind: 'network', id: id ?? noId } as const
   const network = (await findOwners(db, [source]))(source)

@@ -8,8 +8,33 @@ export interface Database {
   query(statement: Sql): Promise<unknown[]>
   /** Runs a script of several statements. */
   execute(script: string): Promise<void>
-  /** All of `work` or none of it; the isolation level is READ COMMITTED. */
-  transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>
+  /**
+   * All of `work` or none of it; the isolation level is READ COMMITTED. What it changes is noted as
+   * done by somebody: as the function `done_by` of the database reads it.
+   */
+  transaction<T>(work: (tx: Database) => Promise<T>, doneBy?: DoneBy | null): Promise<T>
+}
+
+/** In whose name something is changed, as the tables `events` and `callers` have it. */
+export type DoneBy = {
+  readonly caller_id: number
+  /** UUIDs of the request, and of that of which it is a part, if there is one. */
+  readonly request_id: string
+  readonly global_request_id: string | null
+}
+
+/** The value of the setting `melange.done_by`: it holds nothing that would have to be quoted. */
+export function settingOf({ caller_id, request_id, global_request_id }: DoneBy): string {
+  const text = `${caller_id} ${request_id} ${global_request_id ?? ''}`
+  if (!/^\d+ [\da-f-]{36} ([\da-f-]{36})?$/.test(text)) throw new Error(`not done by: ${text}`)
+  return text
+}
+
+/** A database of whose transactions each is noted as done by somebody. */
+export function inNameOf(db: Database, doneBy: DoneBy | null): Database {
+  if (!doneBy) return db
+  const { query, execute, transaction } = db
+  return { query, execute, transaction: work => transaction(work, doneBy) }
 }
 
 /** An open database, of which the owner closes the connections. */

@@ -6,6 +6,7 @@ import {
   type OpenDatabase,
   parseInt8,
   refuseNested,
+  settingOf,
   translateError,
 } from './database.ts'
 
@@ -35,9 +36,12 @@ export async function pgliteDatabase(
     },
   })
   const { query, execute } = on(lite)
-  const transaction: Database['transaction'] = async work => {
+  const transaction: Database['transaction'] = async (work, doneBy) => {
     try {
-      return await lite.transaction(tx => work({ ...on(tx), transaction: refuseNested }))
+      return await lite.transaction(async tx => {
+        if (doneBy) await tx.exec(`set local melange.done_by = '${settingOf(doneBy)}'`)
+        return work({ ...on(tx), transaction: refuseNested })
+      })
     } catch (error) {
       throw translateError(error)
     }
@@ -55,7 +59,7 @@ export async function pgliteDatabase(
   return {
     query: statement => counted(query(statement)),
     execute: script => counted(execute(script)),
-    transaction: work => counted(transaction(work)),
+    transaction: (work, doneBy) => counted(transaction(work, doneBy)),
     kind: 'pglite',
     connections: 1,
     connectionUse: () => {

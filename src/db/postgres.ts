@@ -5,6 +5,7 @@ import {
   type OpenDatabase,
   parseInt8,
   refuseNested,
+  settingOf,
   translateError,
 } from './database.ts'
 
@@ -54,7 +55,7 @@ export function postgresDatabase(options: PostgresOptions): OpenDatabase {
       await client.query(script)
     },
   })
-  const transaction: Database['transaction'] = async work => {
+  const transaction: Database['transaction'] = async (work, doneBy) => {
     const connection = await pool.connect().catch(error => {
       throw translateError(error)
     })
@@ -65,7 +66,9 @@ export function postgresDatabase(options: PostgresOptions): OpenDatabase {
     }
     connection.on('error', onLost)
     try {
-      await connection.query('begin')
+      // One message, so that it takes no longer to say by whom.
+      const noted = doneBy ? `; set local melange.done_by = '${settingOf(doneBy)}'` : ''
+      await connection.query(`begin${noted}`)
       const result = await work({ ...on(connection), transaction: refuseNested })
       await connection.query('commit')
       return result

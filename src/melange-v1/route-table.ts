@@ -88,6 +88,8 @@ export function route(
 
 /** A route that was found, and what stands for its names. */
 export type Match = {
+  /** The path of the route, with `{name}` for what differs. */
+  readonly path: string
   readonly handler: Handler
   readonly params: Readonly<Record<string, string>>
 }
@@ -109,7 +111,7 @@ export function createRouter(routes: readonly Route[]) {
       const params: Record<string, string> = { ...found?.groups }
       if (!found || !Object.values(params).every(isName)) continue
       if (!route.handler) throw new Fault(404, null)
-      return { handler: route.handler, params }
+      return { path: route.path.replaceAll(/:(\w+)/g, '{$1}'), handler: route.handler, params }
     }
     return null
   }

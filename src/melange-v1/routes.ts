@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Callers } from '../audit-trail/callers.ts'
+import { isWrite, nameWhoAsks } from '../audit-trail/done-by.ts'
 import type { Authenticate } from '../auth/authenticate.ts'
-import { type Database, retryTransaction } from '../db/database.ts'
+import { type Database, inNameOf, retryTransaction } from '../db/database.ts'
 import { errorCatalogue, IpamError } from '../errors.ts'
 import type { Rules } from '../policy/rules.ts'
 import { originOf } from '../server/origin.ts'
@@ -43,6 +45,7 @@ export type MelangeV1Options = {
   readonly settings: Settings
   readonly authenticate: Authenticate
   readonly rules: () => Rules
+  readonly callers: Callers
 }
 
 /**
@@ -51,7 +54,7 @@ export type MelangeV1Options = {
  */
 export async function melangeV1(
   app: FastifyInstance,
-  { db, settings, authenticate, rules }: MelangeV1Options,
+  { db, settings, authenticate, rules, callers }: MelangeV1Options,
 ): Promise<void> {
   app.decorateRequest('caller', null)
   app.removeAllContentTypeParsers()
@@ -87,7 +90,10 @@ export async function melangeV1(
       }
       const match = findRoute(version, request.method, path)
       if (!match) throw noSuchPath()
-      const answer = await answerOf(match, request, { db, settings, rules: rules() })
+      const operation = `${request.method} /v${version}${match.path}`
+      const doneBy = isWrite(request) ? await nameWhoAsks(request, { callers, operation }) : null
+      const noting = inNameOf(db, doneBy)
+      const answer = await answerOf(match, request, { db: noting, settings, rules: rules() })
       if (answer.fault) throw answer.fault
       return send(reply, format, answer)
     })

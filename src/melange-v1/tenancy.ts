@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { noteDenial } from '../audit-trail/denials.ts'
 import { callerOf } from '../auth/authenticate.ts'
 import { authorize, denialOf } from '../policy/check.ts'
 import type { Rules } from '../policy/rules.ts'
@@ -22,6 +23,7 @@ export function reachOf(request: FastifyRequest, rules: Rules): Reach {
         : authorize(rules, caller, 'melange_v1:tenant', { project_id })
     if (verdict.allowed) return
     request.log.info({ denial: denialOf(verdict, caller), project_id }, 'denied')
+    noteDenial(request, { rule: verdict.rule, object: null, isHidden: false })
     throw forbidden(caller.project_id)
   }
 }
@@ -44,6 +46,7 @@ export function refuseByHeaders(request: FastifyRequest): void {
     .split(',')
     .some(role => role.toLowerCase() === 'admin')
   if (isAdmin || (tenant !== undefined && tenantOf(request) === tenant)) return
+  noteDenial(request, { rule: 'melange_v1:tenant', object: null, isHidden: false })
   throw forbidden(tenant === undefined ? null : String(tenant))
 }
 

@@ -31,6 +31,8 @@ export type Metrics = {
   observeRefusal(reason: Refusal): void
   /** Shows when the certificate ends that is in use. */
   watchCertificate(end: () => Date): void
+  /** What becomes of refusals on their way into the audit trail. */
+  readonly refusalObserver: { onNoted(count: number): void; onDropped(count: number): void }
   /** Is asked for once, where there is a Keystone. */
   keystoneObserver(log: KeystoneLog): KeystoneObserver
   /** Ends what measures the process. */
@@ -82,6 +84,7 @@ export function createMetrics({ connectionUse, newestEvent }: MetricsOptions): M
     observerOf,
     observeRefusal: countRefusals(registry),
     watchCertificate: end => showCertificate(registry, end),
+    refusalObserver: observeTrail(registry),
     keystoneObserver: log => countKeystone(registry, prefix, log),
     close: endProcessMetrics,
   }
@@ -163,6 +166,20 @@ function showCertificate(registry: Registry, end: () => Date): void {
       this.set(end().getTime() / 1000)
     },
   })
+}
+
+function observeTrail(registry: Registry): Metrics['refusalObserver'] {
+  const refusals = new Counter({
+    name: `${prefix}audit_trail_refusals_total`,
+    help: 'Requests that were refused: noted in the audit trail, or dropped on their way there.',
+    labelNames: ['fate'] as const,
+    registers: [registry],
+  })
+  for (const fate of ['noted', 'dropped']) refusals.inc({ fate }, 0)
+  return {
+    onNoted: count => refusals.inc({ fate: 'noted' }, count),
+    onDropped: count => refusals.inc({ fate: 'dropped' }, count),
+  }
 }
 
 function showConnections(registry: Registry, connectionUse: () => ConnectionUse): void {

@@ -47,7 +47,7 @@ const onlyAdmin = [
 ] as const
 const forAuditors = ['metrics:get', 'all_projects'] as const
 const byManagers =
-  /^(address_scopes|networks|blocks|policies):delete$|^blocks:hand_over$|^quarantine:end$|^tokens:/
+  /^(address_scopes|networks|blocks|policies):delete$|^blocks:hand_over$|^quarantine:end$|^(tokens|audit_trail):/
 const reads = operations.filter(name => isRead(name) && name !== 'metrics:get')
 const readByAll = reads.filter(name => !byManagers.test(name))
 const setOf = (...lists: (readonly string[])[]) => new Set(lists.flat())
@@ -65,10 +65,10 @@ test('a manager may do in the own project all that is not for admins', () => {
   )
 })
 
-test('a member may not delete what others build on, nor see and make tokens', () => {
+test('a member may not delete what others build on, nor see and make tokens, nor the trail', () => {
   const manager = [...allowed('manager', 'own')]
   expect(allowed('member', 'own')).toEqual(new Set(manager.filter(name => !byManagers.test(name))))
-  expect(manager.filter(name => byManagers.test(name))).toHaveLength(10)
+  expect(manager.filter(name => byManagers.test(name))).toHaveLength(11)
 })
 
 test('a reader reads what is of the own project', () => {

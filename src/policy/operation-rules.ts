@@ -318,6 +318,11 @@ export const operationRules = {
     'DELETE /v2/quotas/{project_id}',
   ]),
   'events:list': decides('rule:project_reader_or_service', 'Read the events.', ['GET /v2/events']),
+  'audit_trail:list': decides(
+    'rule:project_manager or rule:system_reader',
+    'Read who did what to the things of a project, and what was refused.',
+    ['GET /v2/audit-trail'],
+  ),
   'metrics:get': decides('rule:system_reader', 'Read what a server counts.', ['GET /metrics']),
   'tokens:create': decides(
     'rule:project_manager',

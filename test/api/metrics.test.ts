@@ -8,7 +8,7 @@ import { postgresDatabase } from '../../src/db/postgres.ts'
 import { sql } from '../../src/db/sql.ts'
 import { appendEvents } from '../../src/resources/events/store.ts'
 import { openTls } from '../../src/server/tls.ts'
-import { Api, adminToken, expectProblem, useApi } from '../helpers/api.ts'
+import { Api, adminToken, expectProblem, expectStatus, useApi } from '../helpers/api.ts'
 import { makeCertificate, testFolder, writeCertificate } from '../helpers/certificates.ts'
 import { contractOf, operationsOf } from '../helpers/contract.ts'
 import { readSamples, type Sample, sumOf } from '../helpers/prometheus.ts'
@@ -103,6 +103,7 @@ test('requests, batches and events are counted as they are made', async () => {
 test('what waits for a batch is told, and what is refused is counted', async () => {
   const crowded = await another({ allocator: { lanes: 1, batch_max: 1, waiting_max: 2 } })
   const block = await crowded.createBlock('10.0.0.0/24')
+  expectStatus(201, await crowded.ask(block)) // From now on it is known who asks.
   const counts = async () => {
     const samples = await scrape(crowded)
     const of = (name: string, kind: string) => sumOf(samples, `melange_coalescer_${name}`, { kind })
@@ -119,13 +120,13 @@ test('what waits for a batch is told, and what is refused is counted', async () 
   const [second, third, ...late] = Array.from({ length: 5 }, () => crowded.ask(block))
   for (const answer of late) expectProblem(await answer, 'overloaded', { status: 503 })
   expect(await counts()).toEqual([
-    [1, 2, 3],
+    [2, 2, 3],
     [0, 0, 0],
   ])
   await hold.end()
   for (const answer of [first, second, third]) expect((await answer)?.status).toBe(201)
   expect(await counts()).toEqual([
-    [3, 0, 3],
+    [4, 0, 3],
     [0, 0, 0],
   ])
 })
@@ -234,7 +235,17 @@ test('no label tells an id, a project, an address, or what else a client chose',
   const values = (name: string) =>
     [...new Set(samples.flatMap(({ labels }) => labels[name] ?? []))].toSorted()
   const names = [...new Set(samples.flatMap(({ labels }) => Object.keys(labels)))].toSorted()
-  expect(names).toEqual(['kind', 'le', 'method', 'reason', 'route', 'state', 'status', 'version'])
+  expect(names).toEqual([
+    'fate',
+    'kind',
+    'le',
+    'method',
+    'reason',
+    'route',
+    'state',
+    'status',
+    'version',
+  ])
   const paths = operationsOf(asked.app).map(({ path }) => path)
   expect(values('route').filter(route => !paths.includes(route))).toEqual(['unknown'])
   expect(values('method')).toEqual([

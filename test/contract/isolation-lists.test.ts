@@ -42,6 +42,7 @@ const lists: Readonly<Record<string, { kind?: string; query?: string; isReadByAl
   listQuotas: {},
   listGrants: { kind: 'grant' },
   listTokens: { kind: 'token', isReadByAll: false },
+  listAuditTrail: { kind: 'network', isReadByAll: false },
 }
 
 /** Of these the lists tell what is granted, too. */

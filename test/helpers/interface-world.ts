@@ -53,7 +53,9 @@ export async function createInterfaceWorld(url: string): Promise<void> {
     for (const { id: range_id } of ranges) {
       const wanted = { range_id, network_id, project_id, owner_id: 'vm' }
       const taken = await Promise.all(Array.from({ length: 12 }, () => macs.take(wanted)))
-      await Promise.all(taken.filter((_, n) => n % 3 === 0).map(({ mac }) => macs.release(mac.id)))
+      await Promise.all(
+        taken.filter((_, n) => n % 3 === 0).map(({ mac }) => macs.release({ id: mac.id })),
+      )
     }
     await macs.take({ mac: 0x0200_0000_0001n, network_id, project_id })
     const interfaces = [{ network_id, families: [4 as const] }, { network_id }]

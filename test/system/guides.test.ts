@@ -94,6 +94,33 @@ test('grants.md does what it says', async () => {
   expect(rest).toEqual([])
 })
 
+test('audit-trail.md does what it says', async () => {
+  const answers = (await runGuide('audit-trail.md')).map(answer => JSON.parse(answer))
+  const [changed, history, refused, status, failures, created, own, before, ...more] = answers
+  const guide = readFileSync(new URL('../../docs/guides/audit-trail.md', import.meta.url), 'utf8')
+  const example = JSON.parse(/^```json\n(.*?)^```/ms.exec(guide)?.[1] ?? '')
+  const [update, creation, ...others] = history.records
+  expect([creation.action, others]).toEqual(['create', []])
+  expect(update).toEqual({
+    ...example,
+    id: expect.any(String),
+    eventTime: expect.any(String),
+    initiator: { ...example.initiator, id: expect.any(String) },
+    target: { ...example.target, id: changed.id },
+    request_id: expect.stringMatching(/^req-/),
+  })
+  expect(refused).toMatchObject({ status: 403, code: 'forbidden' })
+  expect(status).toBe(401)
+  expect(failures.records).toMatchObject([
+    { reason: { reasonCode: '401', policyId: null }, initiator: { id: 'unknown' } },
+    { reason: { reasonCode: '403', policyId: 'networks:delete' }, initiator: { name: 'ron' } },
+  ])
+  expect(created.records).toMatchObject([creation, {}, {}])
+  expect(own.records).toEqual(history.records)
+  expect(before.records).toEqual([])
+  expect(more).toEqual([])
+})
+
 test('holds.md does what it says', async () => {
   const answers = (await runGuide('holds.md')).map(answer => JSON.parse(answer))
   const [renewed, firm, leases, waiting, restored, released, refused, none, ...more] = answers

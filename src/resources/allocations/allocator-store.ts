@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { type CoalescerObserver, coalesce } from '../../coalescer.ts'
-import { type Database, retryLost, rows } from '../../db/database.ts'
+import { type Database, type DoneBy, retryLost, rows } from '../../db/database.ts'
 import { type ErrorCode, IpamError } from '../../errors.ts'
 import type { IdempotencyKey } from '../../idempotency-store.ts'
 import { AddressText, Id, Nullable, Time } from '../../schema.ts'
@@ -39,6 +39,8 @@ export type NewAllocations = {
   /** Whether the rules allow it only under a grant, which the transaction has to find. */
   readonly needs_grant?: boolean | undefined
   readonly idempotency?: IdempotencyKey | null | undefined
+  /** In whose name; left out, it is whoever the transaction is of. */
+  readonly done_by?: DoneBy | undefined
 }
 
 /** What became of a request, and whether it is what the same key was answered before. */
@@ -155,10 +157,10 @@ export async function allocateEach(
   batch: readonly NewAllocations[],
 ): Promise<(Taken | IpamError | 'again')[]> {
   const numbered = batch.map((wanted, request) => {
-    const { idempotency } = wanted
-    if (!idempotency) return { ...wanted, request }
+    const { idempotency, done_by, ...asked } = wanted
+    if (!idempotency) return { ...asked, ...done_by, request }
     const { caller, key: idempotency_key, fingerprint } = idempotency
-    return { ...wanted, request, caller, idempotency_key, fingerprint }
+    return { ...asked, ...done_by, request, caller, idempotency_key, fingerprint }
   })
   const found = await rows(db, Row)`
     select request, id, block_id, scope_id, address, started_at, expires_at, refusal, detail, answer

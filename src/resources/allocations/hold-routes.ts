@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import { Type } from 'typebox'
 import { accessTo } from '../../access/enforce.ts'
+import { doneByOf } from '../../audit-trail/done-by.ts'
 import type { Database } from '../../db/database.ts'
 import { keyOf, once } from '../../idempotency.ts'
 import { changeProblems, closed, Generation, Id, ProjectId, ref } from '../../schema.ts'
@@ -38,7 +39,9 @@ export const holdRoutes: FastifyPluginAsyncTypebox<{ db: Database; holds: Holds 
 ) => {
   /** Only a request with a key has a transaction of its own. */
   const change = (wanted: HoldChange, reply: FastifyReply) =>
-    keyOf(reply.request) ? once({ db, reply }, tx => changeHold(tx, wanted)) : holds.change(wanted)
+    keyOf(reply.request)
+      ? once({ db, reply }, tx => changeHold(tx, wanted))
+      : holds.change({ ...wanted, done_by: doneByOf(reply.request) })
 
   app.post(
     '/v2/allocations/:allocation_id/renew',

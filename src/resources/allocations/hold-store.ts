@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { coalesce } from '../../coalescer.ts'
-import { type Database, retryLost, retryTransaction, rows } from '../../db/database.ts'
+import { type Database, type DoneBy, retryLost, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { type ErrorCode, IpamError } from '../../errors.ts'
 import { newId } from '../../ids.ts'
@@ -14,6 +14,8 @@ export type HoldChange = {
   readonly id: string
   readonly generation?: number | undefined
   readonly lifetime_seconds: number | null
+  /** In whose name; left out, it is whoever the transaction is of. */
+  readonly done_by?: DoneBy | undefined
 }
 
 /** Renews and confirms holds for many callers at once. */
@@ -58,7 +60,11 @@ export async function changeHolds(
   db: Database,
   changes: readonly HoldChange[],
 ): Promise<(Allocation | IpamError | 'again')[]> {
-  const batch = changes.map((change, request) => ({ request, ...change }))
+  const batch = changes.map(({ done_by, ...change }, request) => ({
+    request,
+    ...change,
+    ...done_by,
+  }))
   const found = await rows(db, Changed)`
     select request, allocation, refusal from renew_holds(${JSON.stringify(batch)})`
   const outcomes = changes.map((): Allocation | IpamError | 'again' => 'again')

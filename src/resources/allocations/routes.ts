@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { boundEach, idIfSeen, leavesToTake, releaseBounded } from '../../access/batches.ts'
 import { accessTo, boundTo } from '../../access/enforce.ts'
 import { createOwnerCache } from '../../access/owner-cache.ts'
+import { doneByOf } from '../../audit-trail/done-by.ts'
 import { type Database, retryTransaction, tryOut } from '../../db/database.ts'
 import { IpamError, toProblem } from '../../errors.ts'
 import { type Expected, generationsOf, readIfMatch } from '../../etags.ts'
@@ -110,8 +111,9 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         return reply.code(200).send({ allocations, dry_run: true })
       }
       const idempotency = keyOf(request)
+      const done_by = doneByOf(request)
       const { allocations, replayed } = await allocator.allocate(
-        idempotency ? { ...wanted, idempotency } : wanted,
+        idempotency ? { ...wanted, idempotency, done_by } : { ...wanted, done_by },
       )
       if (replayed) markRepeated(reply)
       return reply.code(201).send({ allocations })
@@ -283,7 +285,11 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
         const release: Release = { ...bounded, generation: query.generation }
         return keyOf(request)
           ? once({ db, reply }, tx => releaseIf(one => releaseOnce(tx, one), release, expected))
-          : releaseIf(allocator.release, release, expected)
+          : releaseIf(
+              one => allocator.release({ ...one, done_by: doneByOf(request) }),
+              release,
+              expected,
+            )
       })
     },
   )

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { type Bound, boundedTo, unbounded } from '../../access/bound-store.ts'
-import { type Database, retryTransaction, rows } from '../../db/database.ts'
+import { type Database, type DoneBy, retryTransaction, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
 import { IpamError } from '../../errors.ts'
 import { refuseUnexpected, type Target } from '../../etags.ts'
@@ -162,6 +162,8 @@ export type Release = {
   readonly generation?: number | undefined
   /** The project that it has to be of; any, if it is left out. */
   readonly project_id?: string | undefined
+  /** In whose name; left out, it is whoever the transaction is of. */
+  readonly done_by?: DoneBy | undefined
 }
 
 /**
@@ -172,7 +174,11 @@ export async function releaseEach(
   db: Database,
   releases: readonly Release[],
 ): Promise<(Allocation | IpamError)[]> {
-  const batch = releases.map((release, request) => ({ request, ...release }))
+  const batch = releases.map(({ done_by, ...release }, request) => ({
+    request,
+    ...release,
+    ...done_by,
+  }))
   const found = await rows(db, Released)`
     select request, allocation, error from release_allocations(${JSON.stringify(batch)})`
   const outcomes = releases.map(({ id }): Allocation | IpamError => notFound(id))

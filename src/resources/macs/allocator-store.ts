@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { type CoalescerObserver, coalesce } from '../../coalescer.ts'
-import { type Database, retryLost, retryTransaction, rows } from '../../db/database.ts'
+import { type Database, type DoneBy, retryLost, retryTransaction, rows } from '../../db/database.ts'
 import { type ErrorCode, IpamError } from '../../errors.ts'
 import type { IdempotencyKey } from '../../idempotency-store.ts'
 import { newId } from '../../ids.ts'
@@ -21,6 +21,8 @@ export type WantedMac = {
   readonly owner_id?: string | undefined
   readonly interface_id?: string | undefined
   readonly idempotency?: IdempotencyKey | undefined
+  /** In whose name; left out, it is whoever the transaction is of. */
+  readonly done_by?: DoneBy | undefined
 }
 
 /** @throws {IpamError} `invalid_request` */
@@ -45,8 +47,11 @@ export type MacAllocator = {
    * @throws {IpamError} `mac_not_found`, `mac_in_use` by an interface, which is to be deleted
    * instead, `overloaded`
    */
-  release(id: string): Promise<Mac>
+  release(release: MacRelease): Promise<Mac>
 }
+
+/** A MAC to release. */
+export type MacRelease = Pick<WantedMac, 'done_by'> & { readonly id: string }
 
 export type MacBatchKind = 'take_mac' | 'release_mac'
 
@@ -68,7 +73,7 @@ export function createMacAllocator(db: Database, options: MacAllocatorOptions): 
     run: batch => retryLost(() => allocateMacs(db, batch)),
     lane: ({ range_id }) => range_id ?? '',
   })
-  const release = coalesce<string, Mac | IpamError>({
+  const release = coalesce<MacRelease, Mac | IpamError>({
     ...limits,
     ...watched('release_mac'),
     run: batch => retryLost(() => releaseMacs(db, batch)),
@@ -76,8 +81,8 @@ export function createMacAllocator(db: Database, options: MacAllocatorOptions): 
   })
   return {
     take: wanted => untilDone(() => take(wanted)),
-    async release(id) {
-      const outcome = await release(id)
+    async release(one) {
+      const outcome = await release(one)
       if (outcome instanceof IpamError) throw outcome
       return outcome
     },
@@ -126,10 +131,15 @@ export async function takeMacs(
 }
 
 /** Releases MACs in one transaction, each with its own outcome, in the order of asking. */
-async function releaseMacs(db: Database, ids: readonly string[]): Promise<(Mac | IpamError)[]> {
-  const batch = JSON.stringify(ids.map((id, request) => ({ request, id })))
+async function releaseMacs(
+  db: Database,
+  releases: readonly MacRelease[],
+): Promise<(Mac | IpamError)[]> {
+  const batch = JSON.stringify(
+    releases.map(({ id, done_by }, request) => ({ request, id, ...done_by })),
+  )
   const found = await rows(db, Row)`select request, mac, refusal from release_macs(${batch})`
-  return inOrder(ids, found, ({ mac, refusal }, id) => {
+  return inOrder(releases, found, ({ mac, refusal }, { id }) => {
     if (mac) return mac
     return refusal === 'mac_in_use' ? new IpamError('mac_in_use') : macNotFound(id)
   })
@@ -138,7 +148,7 @@ async function releaseMacs(db: Database, ids: readonly string[]): Promise<(Mac |
 /** Releases a MAC in a transaction of its own or the caller's. */
 export function releaseMac(db: Database, id: string): Promise<Mac> {
   return retryTransaction(db, async tx => {
-    const [outcome] = await releaseMacs(tx, [id])
+    const [outcome] = await releaseMacs(tx, [{ id }])
     if (!outcome || outcome instanceof IpamError) throw outcome ?? macNotFound(id)
     return outcome
   })
@@ -146,8 +156,9 @@ export function releaseMac(db: Database, id: string): Promise<Mac> {
 
 function batchOf(batch: readonly WantedMac[]): string {
   return JSON.stringify(
-    batch.map(({ mac, idempotency, ...wanted }, request) => ({
+    batch.map(({ mac, idempotency, done_by, ...wanted }, request) => ({
       ...wanted,
+      ...done_by,
       request,
       id: newId(),
       ...(mac !== undefined && { mac: Number(mac) }),

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { boundTo } from '../../access/enforce.ts'
+import { doneByOf } from '../../audit-trail/done-by.ts'
 import type { Database } from '../../db/database.ts'
 import { readTime } from '../../fields.ts'
 import { keyOf, markRepeated, once } from '../../idempotency.ts'
@@ -53,7 +54,11 @@ export const macRoutes: FastifyPluginAsyncTypebox<{ db: Database; macs: MacAlloc
     },
     async (request, reply) => {
       const idempotency = keyOf(request) ?? undefined
-      const { mac, isRepeated } = await macs.take({ ...readWantedMac(request.body), idempotency })
+      const { mac, isRepeated } = await macs.take({
+        ...readWantedMac(request.body),
+        idempotency,
+        done_by: doneByOf(request),
+      })
       if (isRepeated) markRepeated(reply)
       return reply.code(201).header('location', `/v2/macs/${mac.id}`).send(mac)
     },
@@ -112,7 +117,7 @@ export const macRoutes: FastifyPluginAsyncTypebox<{ db: Database; macs: MacAlloc
       const { mac_id } = request.params
       return keyOf(request)
         ? once({ db, reply }, tx => releaseMac(tx, mac_id))
-        : macs.release(mac_id)
+        : macs.release({ id: mac_id, done_by: doneByOf(request) })
     },
   )
 }
