@@ -78,11 +78,11 @@ export const proxySettings = section('Proxies before the API: docs/security.md.'
 export const rateSettings = section(
   'How many requests are answered, by each process on its own; above it 429: docs/security.md.',
   {
-    project_per_second: perSecond(1000, 'Requests of a project, whoever in it makes them.'),
+    project_per_second: perSecond(1000, 'Requests of a project, whoever of its users makes them.'),
     project_burst: burst(2000),
     user_per_second: perSecond(
       20_000,
-      'Requests of a user whose token is for no project: of an admin, or a service of the cloud.',
+      'Requests of a user with the role `admin` or `service`, or whose token is for no project.',
     ),
     user_burst: burst(40_000),
     address_per_second: perSecond(

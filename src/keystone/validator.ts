@@ -77,7 +77,9 @@ export function createValidator(options: ValidatorOptions): Validator {
       if (service === null && !allows(verdict, use)) {
         return invalid('The access rules of the token do not allow this request.')
       }
-      return { kind: 'valid', caller: { ...verdict.identity.caller, service } }
+      // The same object as before, so that what the policy said of it is not asked again.
+      const { caller } = verdict.identity
+      return { kind: 'valid', caller: service === null ? caller : { ...caller, service } }
     },
   }
 }

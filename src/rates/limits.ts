@@ -33,7 +33,7 @@ export type Limits = {
   readonly countAddress: (request: FastifyRequest, reply: FastifyReply) => void
   /**
    * Counts tokens that are not valid for the address, and the others for the project, or the user who is
-   * in none. Nobody's token is looked at while the address has to wait.
+   * of the cloud. Nobody's token is looked at while the address has to wait.
    */
   readonly around: (authenticate: Authenticate) => Authenticate
 }
@@ -63,9 +63,10 @@ export function createLimits(options: LimitOptions): Limits {
   }
 
   function countCaller(caller: Caller, reply: FastifyReply): void {
-    const limit = caller.project_id === null ? limits.user : limits.project
+    const project = projectOf(caller)
+    const limit = project === null ? limits.user : limits.project
     if (!limit) return
-    const left = limit.buckets.take(caller.project_id ?? ownerOf(caller))
+    const left = limit.buckets.take(project ?? ownerOf(caller))
     showLevel(limit, reply, left)
     if (left < 0) refuse(limit, reply, left)
   }
@@ -99,6 +100,11 @@ export function createLimits(options: LimitOptions): Limits {
       countCaller(callerOf(request), reply)
     },
   }
+}
+
+/** For which project a request counts; null for a user of the cloud, who asks for many. */
+function projectOf({ project_id, roles }: Caller): string | null {
+  return roles.includes('admin') || roles.includes('service') ? null : project_id
 }
 
 type Limit = {

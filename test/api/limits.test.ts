@@ -54,8 +54,8 @@ const get = ({ url = '/v2/blocks', token = adminToken, from, headers }: Request)
 const raw = (url: string, headers: Record<string, string>, remoteAddress = newAddress()) =>
   api.app.inject({ method: 'GET', url, headers, remoteAddress })
 
-async function tokenOf(project_id: string): Promise<string> {
-  const payload = { name: 'ci', project_id, roles: ['member'] }
+async function tokenOf(project_id: string, role = 'member'): Promise<string> {
+  const payload = { name: 'ci', project_id, roles: [role] }
   return String(expectStatus(201, await api.post('/v2/tokens', payload)).secret)
 }
 
@@ -100,7 +100,9 @@ test('a project that asks too often has to wait, with all of its tokens, and no 
   )
 })
 
-test('whoever is in no project counts for himself', async () => {
+test('whoever is in no project counts for himself, and so does a service of the cloud', async () => {
+  const service = await get({ token: await tokenOf('services', 'service') })
+  expect(service.headers.ratelimit).toMatch(/^"user";r=39999;t=1$/)
   const answer = await get({})
   expect(answer.headers['ratelimit-policy']).toBe('"user";q=40000;w=2')
   expect(answer.headers.ratelimit).toMatch(/^"user";r=39\d\d\d;t=1$/)
