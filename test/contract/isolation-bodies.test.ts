@@ -1,22 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Answer, Api, expectProblem, expectStatus } from '../helpers/api.ts'
+import { describe, expect, test } from 'vitest'
+import { type Answer, expectProblem, expectStatus } from '../helpers/api.ts'
 import { operationsOf } from '../helpers/contract.ts'
-import { createWorld, kinds, type World } from '../helpers/isolation.ts'
-import { createPersonas, type Persona } from '../helpers/personas.ts'
+import { kinds, openWorld } from '../helpers/isolation.ts'
+import type { Persona } from '../helpers/personas.ts'
 
 // I10: what the bodies of requests name.
 
-const api = new Api()
-let world: World
-let tokens: Readonly<Record<Persona, string>>
-/** Milliseconds: a world has some hundred things. */
-const patience = 240_000
-beforeAll(async () => {
-  await api.open()
-  world = await createWorld(api)
-  tokens = await createPersonas(api)
-}, patience)
-afterAll(() => api.close())
+const { api, world, tokens } = await openWorld()
 
 type Request = { readonly method: 'POST' | 'PATCH' | 'PUT'; readonly url: string; payload: object }
 const send = (persona: Persona, { method, url, payload }: Request, more: object = {}) =>

@@ -1,22 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Api, expectProblem, expectStatus } from '../helpers/api.ts'
+import { describe, expect, test } from 'vitest'
+import { expectProblem, expectStatus } from '../helpers/api.ts'
 import { operationsOf } from '../helpers/contract.ts'
-import { createWorld, type World } from '../helpers/isolation.ts'
-import { createPersonas, type Persona } from '../helpers/personas.ts'
+import { openWorld } from '../helpers/isolation.ts'
+import type { Persona } from '../helpers/personas.ts'
 
 // I10: what lists tell of.
 
-const api = new Api()
-let world: World
-let tokens: Readonly<Record<Persona, string>>
-/** Milliseconds: a world has some hundred things. */
-const patience = 240_000
-beforeAll(async () => {
-  await api.open()
-  world = await createWorld(api)
-  tokens = await createPersonas(api)
-}, patience)
-afterAll(() => api.close())
+const { api, world, tokens } = await openWorld()
 
 const get = (persona: Persona, url: string) =>
   api.send({ method: 'GET', url, headers: { 'x-auth-token': tokens[persona] } })

@@ -1,36 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { authorize } from '../../src/policy/check.ts'
 import type { RuleName } from '../../src/policy/defaults.ts'
 import { loadPolicy } from '../../src/policy/file.ts'
 import { operationRules } from '../../src/policy/operation-rules.ts'
-import { type Answer, Api } from '../helpers/api.ts'
+import type { Answer } from '../helpers/api.ts'
 import { operationsOf } from '../helpers/contract.ts'
-import {
-  createWorld,
-  kinds,
-  payloads,
-  type Whose,
-  type World,
-  whoseProject,
-} from '../helpers/isolation.ts'
-import { callerAs, createPersonas, type Persona, personas } from '../helpers/personas.ts'
+import { kinds, openWorld, payloads, type Whose, whoseProject } from '../helpers/isolation.ts'
+import { callerAs, type Persona, personas } from '../helpers/personas.ts'
 
 // I10: each operation on a thing of the path, for each persona and for own, foreign and shared things. What
 // is expected is what the rules say of the thing; what the server answers is its own affair.
 
-const api = new Api()
+const { api, world, tokens } = await openWorld()
 const rules = loadPolicy(undefined)
-let world: World
-let tokens: Readonly<Record<Persona, string>>
-
-/** Milliseconds: a world has some hundred things. */
-const patience = 240_000
-beforeAll(async () => {
-  await api.open()
-  world = await createWorld(api)
-  tokens = await createPersonas(api)
-}, patience)
-afterAll(() => api.close())
 
 const may = (persona: Persona, rule: RuleName, whose: Whose) => {
   const project_id = whoseProject[whose]

@@ -1,5 +1,7 @@
-import { type Api, expectStatus } from './api.ts'
+import { afterAll } from 'vitest'
+import { Api, expectStatus } from './api.ts'
 import { createMacRange } from './macs.ts'
+import { createPersonas } from './personas.ts'
 
 /** Whose a thing is, seen from the project red. */
 export type Whose = 'own' | 'foreign' | 'shared' | 'granted'
@@ -77,8 +79,16 @@ export type World = {
   fresh(kind: string, whose: Whose): Promise<string | null>
 }
 
+/** An API with all of it, and the tokens of all personas. It is closed after the file's tests. */
+export async function openWorld() {
+  const api = new Api()
+  afterAll(() => api.close())
+  await api.open()
+  return { api, world: await createWorld(api), tokens: await createPersonas(api) }
+}
+
 /** Things of each kind of the projects red and blue, and of none. */
-export async function createWorld(api: Api): Promise<World> {
+async function createWorld(api: Api): Promise<World> {
   let made = 0
   const nextCidr = () => `10.${Math.floor(made / 250)}.${made++ % 250}.0/24`
   const nextPrefix = () =>
