@@ -40,11 +40,8 @@ const onError = (err: Error) => logger.error({ err }, 'database connection lost'
 const db = await openDatabase({ ...config, onError })
 const policy = loadPolicy(undefined)
 const rules = () => policy
-// Counted, and never refused.
-const often = 1_000_000
-const rates = { ...config.rates, project_per_second: often, user_per_second: often }
 const around = { rules, aroundAuthenticate }
-const app = await buildApp({ ...config, rates, db, version: 'bench', logger, ...around })
+const app = await buildApp({ ...config, db, version: 'bench', logger, ...around })
 await app.listen(splitListen(config.listen))
 const { port } = app.server.address() as AddressInfo
 process.stderr.write(`melange listens on http://127.0.0.1:${port}\n`)

@@ -32,6 +32,7 @@ const auditMs = 3_600_000
 const ourProgram = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const baseline = fileURLToPath(new URL('baseline-server.ts', import.meta.url))
 const authServer = fileURLToPath(new URL('auth-server.ts', import.meta.url))
+const settingsFile = fileURLToPath(new URL('settings.yaml', import.meta.url))
 const tsx = import.meta.resolve('tsx')
 
 /** Starts the built program, or a baseline on the built modules; the log goes to /dev/null. */
@@ -47,6 +48,8 @@ export async function startServer(options: ServerOptions): Promise<BenchServer> 
   const environment = {
     MELANGE_ADMIN_TOKEN: token,
     MELANGE_LISTEN: '127.0.0.1:0',
+    // Another commit may not know these settings.
+    ...(program === ourProgram && { MELANGE_CONFIG: settingsFile }),
     ...options.environment,
   }
   const child = spawnNode(command, environment)
