@@ -7,7 +7,7 @@ import { enforce } from './access/enforce.ts'
 import { createCallers } from './audit-trail/callers.ts'
 import { nameWriters } from './audit-trail/done-by.ts'
 import { createRefusals } from './audit-trail/refusals.ts'
-import { type Authenticate, createAuthenticator } from './auth/authenticate.ts'
+import { type Authenticate, createAuthenticator, remembersToken } from './auth/authenticate.ts'
 import { createOwnTokens } from './auth/own-tokens.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { tagAnswers } from './etags.ts'
@@ -189,7 +189,10 @@ export async function buildApp(options: AppOptions) {
   const oidc = createOidc({ settings: options.oidc })
   const authorities = keystone ? [tokens, oidc, keystone.authority] : [tokens, oidc]
   const { aroundAuthenticate = same => same } = options
-  const authenticate = rates.around(aroundAuthenticate(createAuthenticator(authorities)))
+  const authenticate = rates.around(
+    aroundAuthenticate(createAuthenticator(authorities)),
+    remembersToken(authorities),
+  )
   explainRefusals(app, keystone?.challenge ?? 'Bearer realm="melange"')
 
   await app.register(versionList)

@@ -31,6 +31,14 @@ export function createAuthenticator(authorities: readonly Authority[]): Authenti
   }
 }
 
+/** Whether the token of a request was valid lately, as far as somebody remembers without asking. */
+export const remembersToken =
+  (authorities: readonly Authority[]) =>
+  (request: FastifyRequest): boolean => {
+    const token = tokenOf(request)
+    return token !== undefined && authorities.some(one => one.remembers(token))
+  }
+
 /** In whose name a request is made. */
 export const callerOf = (request: Pick<FastifyRequest, 'getDecorator'>): Caller =>
   request.getDecorator<Caller>('caller')

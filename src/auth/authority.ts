@@ -26,6 +26,8 @@ export type Verdict =
 export type Authority = {
   /** Undefined if the token has another form, so that another authority is to be asked. */
   validate(credentials: Credentials): Promise<Verdict> | undefined
+  /** Whether a token that nobody can guess was valid lately, as far as is remembered; asks nobody. */
+  remembers(token: string): boolean
 }
 
 /** The text that stands for a caller where things are kept apart by who asks in which scope. */

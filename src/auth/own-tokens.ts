@@ -102,6 +102,11 @@ export function createOwnTokens(options: OwnTokenOptions): OwnTokens {
       }
       return isOwn ? judge(hash) : undefined
     },
+    // A configured token is as strong as somebody chose it: who guesses it is not to be told.
+    remembers(token) {
+      const found = isOwnToken(token) && known.get(hashToken(token).toString('base64'))
+      return found ? found.until > Date.now() : false
+    },
     forget() {
       known.clear()
       unknown.clear()

@@ -33,10 +33,12 @@ export function connectKeystone(
   const { www_authenticate_uri, cafile, insecure } = credentials
   const http = createHttpClient({ timeout_seconds: settings.timeout_seconds, cafile, insecure })
   const session = createSession({ credentials, http, observer })
-  const { validate } = createValidator({ session, settings, observer })
+  const { validate, remembers } = createValidator({ session, settings, observer })
   return {
     validate,
+    remembers,
     authority: {
+      remembers,
       async validate({ token, serviceToken, method, url }) {
         const outcome = await validate(token, { serviceToken, method, path: url })
         if (outcome.kind !== 'unavailable') return outcome

@@ -29,6 +29,8 @@ export type Validation =
 export type Validator = {
   /** In whose name a request is made, if its tokens are good for it. */
   validate(token: string, use: TokenUse): Promise<Validation>
+  /** Whether a token was found good lately; asks nobody. */
+  remembers(token: string): boolean
 }
 
 type Service = NonNullable<Caller['service']>
@@ -37,7 +39,7 @@ type Service = NonNullable<Caller['service']>
 export function createValidator(options: ValidatorOptions): Validator {
   const { settings, now = Date.now, observer } = options
   const answerer = createAnswerer(options)
-  const { check } = createVerdicts({ answerer, settings, now, observer })
+  const { check, remembers } = createVerdicts({ answerer, settings, now, observer })
 
   const refuse = (verdict: Exclude<Verdict, { kind: 'good' }>): Validation =>
     verdict.kind === 'bad'
@@ -67,6 +69,7 @@ export function createValidator(options: ValidatorOptions): Validator {
   }
 
   return {
+    remembers,
     async validate(token, use) {
       const service =
         use.serviceToken === undefined ? null : await checkService(use.serviceToken, use)

@@ -43,6 +43,20 @@ describe('what is remembered', () => {
     expect((await validate(token)).kind).toBe('unavailable')
   })
 
+  test('that it was good, until it expires or its issuer has been away for too long', async () => {
+    const validate = world.validator({ token_cache_seconds: 60, stale_seconds: 300 })
+    const token = world.token('validate-nocatalog')
+    expect(validate.remembers(token)).toBe(false)
+    await validate(token)
+    await validate(garbage(1))
+    expect([token, garbage(1), 'x'].map(validate.remembers)).toEqual([true, false, false])
+    world.advance(359)
+    expect(validate.remembers(token)).toBe(true)
+    world.advance(1)
+    expect(validate.remembers(token)).toBe(false)
+    expect(world.keystone.validations()).toHaveLength(2)
+  })
+
   test('nothing, where the cache is off', async () => {
     const validate = world.validator({ token_cache_seconds: 0, negative_cache_seconds: 0 })
     const token = world.token('validate-nocatalog')

@@ -25,6 +25,8 @@ export type VerdictOptions = {
 export type Verdicts = {
   /** With `expiredToo` a token counts that Keystone still knows, although it has expired. */
   check(token: string, expiredToo: boolean): Promise<Verdict>
+  /** Whether a token was good that has not expired, as long ago as is believed without Keystone. */
+  remembers(token: string): boolean
 }
 
 type GoodVerdict = Extract<Verdict, { kind: 'good' }>
@@ -60,7 +62,7 @@ export function createVerdicts({ answerer, settings, now, observer }: VerdictOpt
 
   async function check(token: string, expiredToo: boolean): Promise<Verdict> {
     if (!isTokenLike(token)) return tell('malformed', notValid)
-    const key = hash('sha256', token, 'base64url')
+    const key = keyOf(token)
     const known = good.get(key)
     if (known && !expiredToo && hasExpired(known)) return tell('negative_hit', expired)
     if (known && isFresh(known)) return tell('hit', known.verdict)
@@ -80,9 +82,16 @@ export function createVerdicts({ answerer, settings, now, observer }: VerdictOpt
     now() < known.at + cacheMilliseconds &&
     (!hasExpired(known) || known.at >= known.verdict.identity.expires_at)
 
+  const isCredible = (known: Known) => !hasExpired(known) && now() < known.at + staleMilliseconds
+
+  function remembers(token: string): boolean {
+    const known = isTokenLike(token) && good.get(keyOf(token))
+    return known ? isCredible(known) : false
+  }
+
   /** While Keystone is away, what it said before holds: until the token's end, and not for ever. */
   async function withPatience(known: Known, asked: Promise<Verdict>): Promise<Verdict> {
-    const mayServe = () => !hasExpired(known) && now() < known.at + staleMilliseconds
+    const mayServe = () => isCredible(known)
     const soon = mayServe() ? await within(patienceMilliseconds, asked) : await asked
     const isAway = soon === undefined || (soon.kind === 'unknown' && !soon.isBusy)
     if (isAway && mayServe()) return tell('stale', known.verdict)
@@ -121,8 +130,10 @@ export function createVerdicts({ answerer, settings, now, observer }: VerdictOpt
     }
   }
 
-  return { check }
+  return { check, remembers }
 }
+
+const keyOf = (token: string) => hash('sha256', token, 'base64url')
 
 /** What is refused as expired may be good where expired tokens are allowed. */
 const flightOf = ({ key, expiredToo }: Pick<Question, 'key' | 'expiredToo'>) =>

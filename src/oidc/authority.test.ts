@@ -35,7 +35,7 @@ function open(issuers: readonly OidcIssuer[] = [issuer], settings: Partial<OidcS
     return (await oidc.validate(use)) ?? { kind: 'not ours' as const }
   }
   const kindOf = async (token: string) => (await judge(token)).kind
-  return { clock, judge, kindOf }
+  return { clock, judge, kindOf, remembers: oidc.remembers }
 }
 
 const base64 = (value: object | string) =>
@@ -176,12 +176,14 @@ test('an age that is too great is refused, and so is one that is not told', asyn
 
 describe('what is remembered of a token', () => {
   test('ends with the token, give or take the clocks', async () => {
-    const { clock, kindOf } = open([issuer], { keys_seconds: 86_400 })
+    const { clock, kindOf, remembers } = open([issuer], { keys_seconds: 86_400 })
     const token = await issuer.sign()
     const kinds: string[] = []
+    expect(remembers(token)).toBe(false)
     for (const ahead of [0, 299, 325, 335]) {
       clock.ahead = ahead
       kinds.push(await kindOf(token))
+      expect(remembers(token)).toBe(ahead < 330)
     }
     expect(kinds).toEqual(['valid', 'valid', 'valid', 'invalid'])
   })

@@ -76,25 +76,31 @@ export function createOidc({ settings, now = Date.now }: OidcOptions): Authority
     return (end + tolerance) * 1000
   }
 
+  function recall(key: string): Verified | undefined {
+    const known = verified.get(key)
+    if (!known) return undefined
+    if (known.until > now() && known.keys.version() === known.version) return known
+    verified.delete(key)
+    return undefined
+  }
+
   return {
+    remembers: token => isJwt(token) && recall(keyOf(token)) !== undefined,
     validate({ token }) {
       if (issuers.size === 0 || !isJwt(token)) return undefined
       if (token.length > settings.token_bytes_max) {
         return Promise.resolve(invalid(`it is larger than ${settings.token_bytes_max} bytes.`))
       }
-      const key = createHash('sha256').update(token).digest('base64')
-      const known = verified.get(key)
-      if (known) {
-        if (known.until > now() && known.keys.version() === known.version) {
-          return Promise.resolve({ kind: 'valid', caller: known.caller })
-        }
-        verified.delete(key)
-      }
+      const key = keyOf(token)
+      const known = recall(key)
+      if (known) return Promise.resolve({ kind: 'valid', caller: known.caller })
       const issuer = issuers.get(issuerOf(token) ?? '')
       return issuer && verify(token, issuer, key)
     },
   }
 }
+
+const keyOf = (token: string) => createHash('sha256').update(token).digest('base64')
 
 /** Three parts in base64url; the last one is empty if nobody signed. */
 const isJwt = (token: string): boolean => /^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)

@@ -33,9 +33,13 @@ export type Limits = {
   readonly countAddress: (request: FastifyRequest, reply: FastifyReply) => void
   /**
    * Counts tokens that are not valid for the address, and the others for the project, or the user who is
-   * of the cloud. Nobody's token is looked at while the address has to wait.
+   * of the cloud. While the address has to wait, only tokens are looked at that were valid lately: who
+   * guesses beside others does not keep them out.
    */
-  readonly around: (authenticate: Authenticate) => Authenticate
+  readonly around: (
+    authenticate: Authenticate,
+    isRemembered: (request: FastifyRequest) => boolean,
+  ) => Authenticate
 }
 
 /** What may be asked of this process in a second. A request is one, whatever it holds. */
@@ -80,12 +84,12 @@ export function createLimits(options: LimitOptions): Limits {
       showLevel(limit, reply, left)
       refuse(limit, reply, left)
     },
-    around: authenticate => async (request, reply) => {
+    around: (authenticate, isRemembered) => async (request, reply) => {
       const limit = limits.failed_authentications
       if (limit && tokenOf(request) !== undefined) {
         const network = networkOf(request)
         const left = limit.buckets.look(network)
-        if (left < 0) {
+        if (left < 0 && !isRemembered(request)) {
           showLevel(limit, reply, left)
           refuse(limit, reply, left)
         }

@@ -5,6 +5,7 @@ import { createSession } from '../../src/keystone/session.ts'
 import {
   createValidator,
   type TokenUse,
+  type Validator,
   type ValidatorOptions,
 } from '../../src/keystone/validator.ts'
 import {
@@ -25,12 +26,12 @@ export type World = {
   counts(): { readonly under_way: number; readonly waiting: number }
   now(): number
   advance(seconds: number): void
-  validator(settings?: Partial<Settings>): Validate
+  validator(settings?: Partial<Settings>): Ask & Pick<Validator, 'remembers'>
   /** A token that Keystone knows, and answers for as recorded. */
   token(recordingName: string): string
 }
 
-type Validate = (token: string, use?: Partial<TokenUse>) => Promise<Outcome>
+type Ask = (token: string, use?: Partial<TokenUse>) => Promise<Outcome>
 
 /** `valid` with the caller, or `invalid` or `unavailable` with the reason. */
 export type Outcome = Record<string, unknown> & { readonly kind: string }
@@ -99,11 +100,12 @@ export function useTokenValidation(): World {
         },
       }
       const session = createSession({ credentials, http, ...common })
-      const { validate } = createValidator({ session, settings, ...common })
-      return async (token, use = {}) => {
+      const { validate, remembers } = createValidator({ session, settings, ...common })
+      const ask: Ask = async (token, use = {}) => {
         const answer = await validate(token, { method: 'GET', path: '/v2/blocks', ...use })
         return { ...answer }
       }
+      return Object.assign(ask, { remembers })
     },
     token(recordingName) {
       tokens++

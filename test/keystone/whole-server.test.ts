@@ -23,7 +23,9 @@ const start = (credentials: object) => {
     negative_cache_seconds: 1,
     ...credentials,
   }
-  const file = settingsFile({ keystone, data_dir: temporaryFolder() })
+  // A test sends as many wrong tokens as it can.
+  const rates = { failed_authentications_per_second: null }
+  const file = settingsFile({ keystone, rates, data_dir: temporaryFolder() })
   return ServerProcess.start({}, ['--config', file])
 }
 
