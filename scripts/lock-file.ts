@@ -40,16 +40,12 @@ export function lockProblems(manifest: Manifest, lock: LockFile): string[] {
 
 function problemsOf(path: string, { resolved, integrity, link, hasInstallScript }: Locked) {
   const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
-  const isFromRegistry = resolved === undefined || isRegistryFile(resolved, name)
   return [
     ...(path.startsWith('node_modules/') ? [] : ['is no package of a registry']),
     ...(link ? ['is a link'] : []),
     ...(/^sha512-[\w+/]{86}==$/.test(integrity ?? '') ? [] : ['has no SHA-512']),
-    ...(isFromRegistry ? [] : [`comes from ${resolved}`]),
+    // Without an address npm asks the registry that it is configured with.
+    ...(resolved === undefined ? [] : [`comes from ${resolved}`]),
     ...(hasInstallScript && !mayHaveScripts.has(name) ? ['runs a script when installed'] : []),
   ]
 }
-
-/** Without `resolved`, npm asks the registry that it is configured with. */
-const isRegistryFile = (resolved: string, name: string): boolean =>
-  resolved.startsWith(`https://registry.npmjs.org/${name}/-/`)
