@@ -22,9 +22,10 @@ import { createDescribedBlock, deleteBlockTree, describeBlock } from './block-wr
 import { Fault, FieldErrors } from './fault.ts'
 import { findNetwork } from './network-store.ts'
 import { pageAnswer, pageOf } from './page.ts'
-import { hasPolicy } from './policy-store.ts'
+import { findPolicy } from './policy-store.ts'
 import { readModel } from './request-body.ts'
 import { type Call, resource, route } from './route-table.ts'
+import { sees } from './tenancy.ts'
 import { echoNumbers, type Fields, readAddress, readNetwork, textOf } from './values.ts'
 
 const ownBlock = ({ db, params }: Call, id = params.id) =>
@@ -93,7 +94,10 @@ async function readDescription(
     errors.add('gateway', 'Gateway is not a valid address')
   }
   const [policy_id, network] = [read('policy_id'), read('network')]
-  if (policy_id && !(await hasPolicy(db, policy_id))) {
+  const policy = policy_id ? await findPolicy(db, policy_id) : null
+  // Whose policy it is matters where a block comes under it, not where it stays.
+  const isThere = policy && (policy_id === shown?.policy_id || sees(reach, policy.project_id))
+  if (policy_id && !isThere) {
     errors.add('policy_id', `Policy with id = '${policy_id}' doesn't exist`)
   }
   // Whose network it is matters where a block comes to it, not where it stays.

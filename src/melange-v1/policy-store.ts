@@ -52,12 +52,16 @@ export async function getOwnPolicy(
   return policy
 }
 
-/** Whether there is a policy, of whomever. */
-export async function hasPolicy(db: Database, id: string): Promise<boolean> {
-  if (!isUuid(id)) return false
-  return (
-    (await rows(db, Type.Object({ id: Id }))`select id from policies where id = ${id}`).length > 0
-  )
+const Owner = Type.Object({ project_id: Type.Union([Type.String(), Type.Null()]) })
+
+/** Whose a policy is; undefined if there is none. */
+export async function findPolicy(
+  db: Database,
+  id: string,
+): Promise<Static<typeof Owner> | undefined> {
+  if (!isUuid(id)) return undefined
+  const [found] = await rows(db, Owner)`select project_id from policies where id = ${id}`
+  return found
 }
 
 /** One more than a page holds. */

@@ -7,23 +7,36 @@ import { Fault } from './fault.ts'
 import { askedVersion, readPath } from './negotiate.ts'
 
 /**
- * Refuses whoever may not touch things of a project, or those of none (null).
+ * Refuses whoever may not touch things of a project, or those of none (null). Hidden is what is then
+ * answered as if it were not there.
  *
  * @throws {Fault} plain, 403
  */
-export type Reach = (project_id: string | null) => void
+export type Reach = (project_id: string | null, more?: { readonly isHidden: boolean }) => void
+
+/** Whether a thing of a project, or a shared one, is there for the caller. */
+export function sees(reach: Reach, project_id: string | null): boolean {
+  if (project_id === null) return true
+  try {
+    reach(project_id, { isHidden: true })
+    return true
+  } catch (error) {
+    if (error instanceof Fault) return false
+    throw error
+  }
+}
 
 /** How far the caller of a request may reach, by the rules that are in effect now. */
 export function reachOf(request: FastifyRequest, rules: Rules): Reach {
   const caller = callerOf(request)
-  return project_id => {
+  return (project_id, { isHidden } = { isHidden: false }) => {
     const verdict =
       project_id === null
         ? authorize(rules, caller, 'melange_v1:global')
         : authorize(rules, caller, 'melange_v1:tenant', { project_id })
     if (verdict.allowed) return
     request.log.info({ denial: denialOf(verdict, caller), project_id }, 'denied')
-    noteDenial(request, { rule: verdict.rule, object: null, isHidden: false })
+    noteDenial(request, { rule: verdict.rule, object: null, isHidden })
     throw forbidden(caller.project_id)
   }
 }

@@ -171,6 +171,31 @@ describe('below the own path', () => {
     expect(await statusOf(red, 'POST', `${path}/subnets`, cut)).toBe(403)
   })
 
+  test('a policy of another tenant is not there, and stays where an admin put it', async () => {
+    const [red, blue] = [await memberOf('red'), await memberOf('blue')]
+    const policies = '/v1.0/ipam/tenants/blue/policies'
+    const { body } = await call(blue, 'POST', policies, { policy: { name: 'of blue' } })
+    const policy_id = body.policy.id
+    const wanted = blockBody({ policy_id })
+    const [found, missing] = [
+      await call(red, 'POST', blocksOf('red'), wanted),
+      await call(red, 'POST', blocksOf('red'), blockBody({ policy_id: 'none' })),
+    ]
+    expect([found.status, missing.status]).toEqual([400, 400])
+    expect(found.text).toBe(missing.text.replace("'none'", `'${policy_id}'`))
+    const own = await call(red, 'POST', blocksOf('red'), blockBody())
+    const path = `${blocksOf('red')}/${own.body.ip_block.id}`
+    const change = { ip_block: { policy_id } }
+    expect(await statusOf(red, 'PUT', path, change)).toBe(400)
+    expect(await statusOf(adminToken, 'PUT', path, change)).toBe(200)
+    expect(await statusOf(red, 'PUT', path, { ip_block: { dns1: '192.0.2.9' } })).toBe(200)
+    expect(
+      await statusOf(blue, 'POST', blocksOf('blue'), {
+        ip_block: { ...wanted.ip_block, network_id: 'blue' },
+      }),
+    ).toBe(201)
+  })
+
   test("Nova, a service, names the network's tenant in the path and the instance's in the body", async () => {
     const nova = await tokenOf({ project_id: 'service', roles: ['service'] })
     await call(adminToken, 'POST', blocksOf('provider'), blockBody())
