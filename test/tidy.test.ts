@@ -37,8 +37,9 @@ const mayImport: Record<string, readonly string[]> = {
   keystone: ['bounded-map.ts', 'config.ts', 'errors.ts', 'auth'],
   rates: ['auth', 'bounded-map.ts', 'errors.ts'],
   server: ['config.ts', 'errors.ts', 'ip'],
-  'audit-trail': ['auth', 'db', 'policy'],
+  'audit-trail': ['path-pattern.ts', 'auth', 'db', 'policy'],
   access: [
+    'path-pattern.ts',
     'audit-trail',
     'auth',
     'db',
@@ -70,8 +71,9 @@ const mayImport: Record<string, readonly string[]> = {
     'db',
   ],
   'status-routes.ts': ['errors.ts', 'schema.ts', 'db', 'server'],
-  metrics: ['schema.ts', 'coalescer.ts', 'db', 'keystone'],
+  metrics: ['path-pattern.ts', 'schema.ts', 'coalescer.ts', 'db', 'keystone'],
   'melange-v1': [
+    'path-pattern.ts',
     'ip',
     'ids.ts',
     'errors.ts',

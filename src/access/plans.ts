@@ -1,6 +1,7 @@
 import type { RouteOptions } from 'fastify'
+import { pathPattern } from '../path-pattern.ts'
 import type { RuleName } from '../policy/defaults.ts'
-import { operationRules } from '../policy/operation-rules.ts'
+import { ruleOfOperation } from '../policy/operation-rules.ts'
 import { type Kind, namedBy } from './things.ts'
 
 /** How a route is checked; found from its path and the members of its body. */
@@ -29,12 +30,6 @@ const decidedInBatches: ReadonlySet<string> = new Set([
 /** Members of bodies that end in `_id` and name nothing that has an owner. */
 const onlyTexts = new Set(['project_id', 'owner_id', 'device_id'])
 
-const ruleOf = new Map(
-  Object.entries(operationRules).flatMap(([rule, { operations }]) =>
-    operations.map(operation => [operation, rule as RuleName] as const),
-  ),
-)
-
 type Schema = {
   readonly $ref?: string
   readonly properties?: Readonly<Record<string, Schema>>
@@ -48,10 +43,10 @@ export function planOf(
   body: unknown,
   resolve: (id: string) => unknown,
 ): Plan {
-  const path = url.replaceAll(/:(\w+)/g, '{$1}')
+  const path = pathPattern(url)
   const verb = method === 'HEAD' ? 'GET' : String(method)
   const operation = `${verb} ${path}`
-  const rule = ruleOf.get(operation)
+  const rule = ruleOfOperation(operation)
   if (!rule) throw new Error(`no rule of the policy decides about ${operation}`)
   const schema = (one: unknown): Schema => {
     const { $ref } = (one ?? {}) as Schema

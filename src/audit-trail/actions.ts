@@ -1,5 +1,4 @@
-import type { RuleName } from '../policy/defaults.ts'
-import { operationRules } from '../policy/operation-rules.ts'
+import { ruleOfOperation } from '../policy/operation-rules.ts'
 
 // The words of CADF (DMTF DSP0262) for what Melange does: an action of its taxonomy, and behind a
 // slash what it is more precisely.
@@ -56,15 +55,6 @@ export function readRule(rule: string, method: string): { object_type: string; a
   if (things === 'melange_v1') return { object_type: 'unknown', action: byMethod }
   return { object_type: singular(things), action: actionOf(verb) }
 }
-
-const ruleOf = new Map(
-  Object.entries(operationRules).flatMap(([rule, { operations }]) =>
-    operations.map(operation => [operation, rule as RuleName] as const),
-  ),
-)
-
-/** The rule that decides about an operation; null in v0.1 and v1.0, where the path alone decides. */
-export const ruleOfOperation = (operation: string): RuleName | null => ruleOf.get(operation) ?? null
 
 /** What an operation is and does, as far as it tells that. */
 export const readOperation = (operation: string) =>

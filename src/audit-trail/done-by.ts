@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { callerOf } from '../auth/authenticate.ts'
 import type { DoneBy } from '../db/database.ts'
+import { pathPattern } from '../path-pattern.ts'
 import type { Callers } from './callers.ts'
 
 type Request = Pick<FastifyRequest, 'getDecorator'>
@@ -23,7 +24,7 @@ export const globalRequestIdOf = ({ headers }: Pick<FastifyRequest, 'headers'>):
 
 /** `PATCH /v2/networks/{network_id}`, as the rules of the policy have it. */
 export const operationOf = ({ method, routeOptions: { url = '' } }: FastifyRequest): string =>
-  `${method} ${url.replaceAll(/:(\w+)/g, '{$1}')}`
+  `${method} ${pathPattern(url)}`
 
 export const isWrite = ({ method }: Pick<FastifyRequest, 'method'>): boolean =>
   method !== 'GET' && method !== 'HEAD'

@@ -1,4 +1,5 @@
 import type { Database } from '../db/database.ts'
+import { pathPattern } from '../path-pattern.ts'
 import { Fault } from './fault.ts'
 import type { Version } from './negotiate.ts'
 import type { Settings } from './settings.ts'
@@ -111,7 +112,7 @@ export function createRouter(routes: readonly Route[]) {
       const params: Record<string, string> = { ...found?.groups }
       if (!found || !Object.values(params).every(isName)) continue
       if (!route.handler) throw new Fault(404, null)
-      return { path: route.path.replaceAll(/:(\w+)/g, '{$1}'), handler: route.handler, params }
+      return { path: pathPattern(route.path), handler: route.handler, params }
     }
     return null
   }

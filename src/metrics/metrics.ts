@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CoalescerObserver } from '../coalescer.ts'
 import type { ConnectionUse } from '../db/database.ts'
 import type { KeystoneObserver } from '../keystone/observer.ts'
+import { pathPattern } from '../path-pattern.ts'
 import { createHistogram, remember } from './histogram.ts'
 import { countKeystone, type KeystoneLog } from './keystone.ts'
 import { collectProcessMetrics } from './process.ts'
@@ -100,7 +101,7 @@ function countRequests(registry: Registry): Metrics['observeRequest'] {
   })
   // Methods are bounded too: Node's parser refuses those that it does not know.
   const seriesOf = remember((pattern: string | undefined) => {
-    const route = pattern?.replaceAll(/:(\w+)/g, '{$1}') ?? 'unknown'
+    const route = pattern === undefined ? 'unknown' : pathPattern(pattern)
     return remember((method: string) =>
       remember((status: number) => durations({ method, route, status: String(status) })),
     )

@@ -355,3 +355,13 @@ export const operationRules = {
     ['* /v0.1/*', '* /v1.0/*', '* /ipam/*', '* /extensions'],
   ),
 } as const
+
+const ruleOf = new Map(
+  Object.entries(operationRules).flatMap(([rule, { operations }]) =>
+    operations.map(operation => [operation, rule as keyof typeof operationRules] as const),
+  ),
+)
+
+/** The rule that decides about an operation; null in v0.1 and v1.0, where the path alone decides. */
+export const ruleOfOperation = (operation: string): keyof typeof operationRules | null =>
+  ruleOf.get(operation) ?? null
