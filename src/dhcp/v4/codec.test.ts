@@ -253,7 +253,7 @@ describe('a message is written', () => {
 
 test('a message that is written and read is the same', () => {
   const random = new Random(2131)
-  for (let n = 0; n < 3000; n += 1) {
+  for (let n = 0; n < 800; n += 1) {
     const message = randomMessage(random, { options_max: 12, bytes_max: 700 })
     const { bytes, left_out } = encodeMessage(message, { bytes_max: 65_507 })
     expect(left_out).toEqual([])
@@ -264,7 +264,7 @@ test('a message that is written and read is the same', () => {
 test('a message that is too long keeps all but what did not fit', () => {
   const random = new Random(3396)
   let overloaded = 0
-  for (let n = 0; n < 3000; n += 1) {
+  for (let n = 0; n < 800; n += 1) {
     const message = randomMessage(random, { options_max: 10, bytes_max: 500 })
     const bytes_max = random.between(300, 1472)
     const { bytes, left_out } = encodeMessage(message, { bytes_max })
@@ -274,13 +274,13 @@ test('a message that is too long keeps all but what did not fit', () => {
     expect(decoded(bytes)).toEqual({ ...message, options })
     if (bytes[108] !== 0 && message.file.length === 0) overloaded += 1
   }
-  expect(overloaded).toBeGreaterThan(100)
+  expect(overloaded).toBeGreaterThan(30)
 })
 
 test('no bytes make the codec throw, and what it reads it can write', () => {
   const random = new Random(951)
   let read = 0
-  for (let n = 0; n < 10_000; n += 1) {
+  for (let n = 0; n < 3000; n += 1) {
     const message = randomMessage(random, { options_max: 8, bytes_max: 300 })
     const bytes =
       n % 10 === 0
@@ -291,7 +291,7 @@ test('no bytes make the codec throw, and what it reads it can write', () => {
     read += 1
     expect(decoded(encodeMessage(found, { bytes_max: 65_507 }).bytes)).toEqual(found)
   }
-  expect(read).toBeGreaterThan(1000)
+  expect(read).toBeGreaterThan(300)
 })
 
 test('the time for the longest datagram does not grow with the pieces of its options', () => {

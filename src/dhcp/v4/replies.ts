@@ -2,7 +2,7 @@ import type { Answer, Effect } from './answer.ts'
 import { type Message, uint16At, uint32Bytes } from './codec.ts'
 import { broadcastFlag, codes, infinite, messageTypes, operations, ports } from './codes.ts'
 import type { Request } from './request.ts'
-import { addOptions, bootOf, type Told } from './told.ts'
+import { addOptions, type Boot, bootOf, type Told } from './told.ts'
 
 const broadcast = 0xffff_ffff
 const nobody = new Uint8Array(0)
@@ -43,16 +43,13 @@ export function grant(request: Request, granted: Granted): Answer {
   addOptions(options, { told, boot, asked: message.options.get(codes.requestList) })
   return {
     type: 'reply',
-    message: {
-      ...blankReply(message),
+    message: replyTo(message, {
       flags: type === messageTypes.inform ? informFlags(message) : message.flags,
       ciaddr: type === messageTypes.inform || message.ciaddr === address ? message.ciaddr : 0,
       yiaddr: address,
-      siaddr: boot?.siaddr ?? 0,
-      sname: boot?.sname ?? nobody,
-      file: boot?.file ?? nobody,
-      options: withRelay(options, message),
-    },
+      boot,
+      options,
+    }),
     bytes_max: bytesMax(request),
     to: destination(request, address),
     effects,
@@ -73,11 +70,13 @@ export function refuse(request: Request, reason: string): Answer {
     : { address: broadcast, port: ports.client }
   return {
     type: 'reply',
-    message: {
-      ...blankReply(message),
+    message: replyTo(message, {
       flags: isRelayed ? message.flags | broadcastFlag : message.flags,
-      options: withRelay(options, message),
-    },
+      ciaddr: 0,
+      yiaddr: 0,
+      boot: null,
+      options,
+    }),
     bytes_max: bytesMax(request),
     to: isRelayed ? { address: message.giaddr, port: relay_port ?? ports.server } : direct,
     effects: [],
@@ -100,21 +99,30 @@ function destination({ message, relay_port, origin, type }: Request, address: nu
 const informFlags = ({ flags, giaddr, ciaddr }: Message) =>
   giaddr !== 0 && ciaddr === 0 ? flags | broadcastFlag : flags
 
-function blankReply(message: Message) {
+type Reply = Pick<Message, 'flags' | 'ciaddr' | 'yiaddr'> & {
+  readonly boot: Boot | null
+  readonly options: Map<number, Uint8Array>
+}
+
+/** What a relay added comes back as it is (RFC 3046 §2.2). */
+function replyTo(message: Message, { flags, ciaddr, yiaddr, boot, options }: Reply): Message {
+  const relay = message.options.get(codes.relayInformation)
+  if (relay) options.set(codes.relayInformation, relay)
   return {
     op: operations.reply,
     htype: message.htype,
     hops: 0,
     xid: message.xid,
     secs: 0,
-    flags: message.flags,
-    ciaddr: 0,
-    yiaddr: 0,
-    siaddr: 0,
+    flags,
+    ciaddr,
+    yiaddr,
+    siaddr: boot?.siaddr ?? 0,
     giaddr: message.giaddr,
     chaddr: message.chaddr,
-    sname: nobody,
-    file: nobody,
+    sname: boot?.sname ?? nobody,
+    file: boot?.file ?? nobody,
+    options,
   }
 }
 
@@ -131,13 +139,6 @@ function startOptions({ server }: Request, type: number): Map<number, Uint8Array
 function addIdentity(options: Map<number, Uint8Array>, message: Message) {
   const client_id = message.options.get(codes.clientIdentifier)
   if (client_id) options.set(codes.clientIdentifier, client_id)
-}
-
-/** RFC 3046 §2.2: what a relay added comes back as it is. */
-function withRelay(options: Map<number, Uint8Array>, message: Message) {
-  const relay = message.options.get(codes.relayInformation)
-  if (relay) options.set(codes.relayInformation, relay)
-  return options
 }
 
 /** The times of a lease (RFC 2131 §4.4.5): half of it and seven eighths, unless others are set that make sense. */
