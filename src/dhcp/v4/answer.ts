@@ -1,4 +1,4 @@
-import type { Link, Reservation } from './bindings.ts'
+import type { Link, Reservation, Subnet } from './bindings.ts'
 import type { Message } from './codec.ts'
 
 /** Where a packet came from, and in whose name it is answered. */
@@ -63,6 +63,8 @@ export type Wanted = {
   readonly type: 'allocate' | 'renew'
   readonly link: Link
   readonly client: Client
+  /** Where it is, if its relay tells. */
+  readonly subnet: Subnet | null
   /** What it would like to have; what is to be renewed. */
   readonly address: number | null
   readonly reservation: Reservation | null

@@ -165,9 +165,9 @@ const firstOf = (address: number, length: number): number =>
 export const subnetHolds = ({ first, length }: Subnet, address: number): boolean =>
   firstOf(address, length) === first
 
-/** Whether an address is in any subnet of a link. */
-export const linkHolds = ({ subnets }: Link, address: number): boolean =>
-  subnets.some(subnet => subnetHolds(subnet, address))
+/** The subnet of a link that an address is in. */
+export const subnetNear = ({ subnets }: Link, address: number): Subnet | null =>
+  subnets.find(subnet => subnetHolds(subnet, address)) ?? null
 
 /** The first that is in the subnet of an address. */
 export const reservationNear = (

@@ -1,5 +1,5 @@
 import { type Answer, type Silence, silence, type Wanted } from './answer.ts'
-import { linkHolds, type Reservation, reservationNear } from './bindings.ts'
+import { type Reservation, reservationNear, subnetNear } from './bindings.ts'
 import { type Message, uint32At } from './codec.ts'
 import { codes, infinite, messageTypes } from './codes.ts'
 import { grant, refuse } from './replies.ts'
@@ -38,11 +38,11 @@ const isUsable = ({ expires_at, declined_until }: Reservation, now: number): boo
  * its own; of one in the subnet of its relay; of its first.
  */
 function discover(request: Request): Answer {
-  const { host, link, now, asked_address, message, outcome } = request
+  const { host, link, now, asked_address, subnet, outcome } = request
   const usable = (host?.reservations ?? []).filter(one => isUsable(one, now))
   const found =
     usable.find(({ address }) => address === asked_address) ??
-    (message.giaddr === 0 ? undefined : reservationNear(usable, message.giaddr)) ??
+    usable.find(one => one.subnet.id === subnet?.id) ??
     usable[0]
   if (found) return offer(request, found)
   if (typeof outcome === 'object' && isUsable(outcome.reservation, now)) {
@@ -67,11 +67,11 @@ const isRapid = ({ link, message }: Request) =>
   link.rapid_commit && message.options.has(codes.rapidCommit)
 
 function allocate(request: Request, seconds: number): Answer {
-  const { outcome, client, link, asked_address } = request
+  const { outcome, client, link, subnet, asked_address } = request
   if (outcome !== undefined) return silence('not allocated')
   if (client.mac === null && !client.client_id?.length) return silence('malformed')
-  const address = asked_address !== null && linkHolds(link, asked_address) ? asked_address : null
-  return want({ type: 'allocate', link, client, address, reservation: null, seconds })
+  const address = asked_address !== null && subnetNear(link, asked_address) ? asked_address : null
+  return want({ type: 'allocate', link, client, subnet, address, reservation: null, seconds })
 }
 
 const want = (wanted: Wanted): Answer => ({ type: 'wanted', wanted })
@@ -81,7 +81,7 @@ const want = (wanted: Wanted): Answer => ({ type: 'wanted', wanted })
  * none is allocated.
  */
 function prefersIpv6(request: Request): Answer | null {
-  const told = request.link.subnets[0]?.told
+  const told = (request.subnet ?? request.link.subnets[0])?.told
   const asked = request.message.options.get(codes.requestList)
   const says = told?.options.has(codes.ipv6OnlyPreferred)
   if (!told || !says || !asked?.includes(codes.ipv6OnlyPreferred)) return null
@@ -126,8 +126,8 @@ function lease(request: Request, reserved: Reservation): Answer {
   const { expires_at } = reservation
   const left = expires_at === null ? wanted : Math.floor((expires_at - now) / 1000)
   if (left < wanted * renewBelow && outcome === undefined) {
-    const { address } = reservation
-    return want({ type: 'renew', link, client, address, reservation, seconds: wanted })
+    const { address, subnet } = reservation
+    return want({ type: 'renew', link, client, subnet, address, reservation, seconds: wanted })
   }
   if (outcome === 'refused') {
     return request.type === messageTypes.discover
@@ -176,7 +176,7 @@ function deny(
 ): Answer {
   const { link, host } = request
   if (!link.is_authoritative) return silence('not authoritative')
-  if (!linkHolds(link, address)) return refuse(request, 'the address is of another network')
+  if (!subnetNear(link, address)) return refuse(request, 'the address is of another network')
   if (remembers && !host) return silence('unknown client')
   return refuse(request, 'the address is not that of the client')
 }

@@ -1,5 +1,5 @@
 import type { Client, Origin, Outcome, Silence } from './answer.ts'
-import { type Bindings, type Host, type Link, linkHolds } from './bindings.ts'
+import { type Bindings, type Host, type Link, type Subnet, subnetNear } from './bindings.ts'
 import { type Message, uint16At, uint32At } from './codec.ts'
 import { codes, messageTypes, operations } from './codes.ts'
 import { readSubOptions, subOptions } from './relay-information.ts'
@@ -21,6 +21,8 @@ export type Request = Context & {
   readonly link: Link
   /** Whether the client is on a link that this server only reaches through routers. */
   readonly is_remote: boolean
+  /** The subnet of it where the client's relay is, or that the relay selects. */
+  readonly subnet: Subnet | null
   readonly client: Client
   readonly host: Host | null
   /** As what this server answers, and whom the client means. */
@@ -78,6 +80,7 @@ export function readRequest(message: Message, context: Context): Request | Silen
     type,
     link: place.link,
     is_remote: place.is_remote,
+    subnet: place.subnet,
     client,
     host: bindings.hostOf(place.link, client.mac, client.client_id),
     // RFC 5107: clients are to take the relay for the server.
@@ -103,24 +106,22 @@ function placeOf(
   { giaddr, ciaddr }: Message,
   relayed: ReadonlyMap<number, Uint8Array>,
   { bindings, origin }: Context,
-): { link: Link; is_remote: boolean } | null {
+): Pick<Request, 'link' | 'is_remote' | 'subnet'> | null {
   if (giaddr !== 0) {
     const circuit = relayed.get(subOptions.circuitId)
-    const selected = relayed.get(subOptions.linkSelection)
+    const selection = relayed.get(subOptions.linkSelection)
+    const address = selection ? addressIn(selection) : giaddr
+    if (address === null) return null
     const link =
-      (circuit ? bindings.linkOfCircuit(giaddr, circuit) : null) ??
-      (selected && selected.length !== 4
-        ? null
-        : bindings.linkOfAddress(addressIn(selected) ?? giaddr))
-    return link ? { link, is_remote: true } : null
+      (circuit ? bindings.linkOfCircuit(giaddr, circuit) : null) ?? bindings.linkOfAddress(address)
+    return link ? { link, is_remote: true, subnet: subnetNear(link, address) } : null
   }
   const own = origin.link_id === null ? null : bindings.link(origin.link_id)
-  if (ciaddr === 0 || !origin.is_unicast || (own && linkHolds(own, ciaddr))) {
-    return own ? { link: own, is_remote: false } : null
+  if (ciaddr === 0 || !origin.is_unicast || (own && subnetNear(own, ciaddr))) {
+    return own ? { link: own, is_remote: false, subnet: null } : null
   }
   const other = bindings.linkOfAddress(ciaddr)
-  if (other) return { link: other, is_remote: other !== own }
-  return null
+  return other ? { link: other, is_remote: other !== own, subnet: null } : null
 }
 
 const ethernet = 1
