@@ -84,7 +84,7 @@ export function randomMessage(
 /** A packet with some of its bytes changed, cut off, doubled or put in. */
 export function mutated(random: Random, packet: Uint8Array): Uint8Array {
   let bytes = Uint8Array.from(packet)
-  for (let left = random.between(1, 6); left > 0; left -= 1) {
+  for (let left = random.between(1, 3); left > 0; left -= 1) {
     const place = random.below(4) === 0 ? random.below(240) : random.between(236, bytes.length)
     const kind = random.below(10)
     if (kind < 7) bytes[place] = random.pick([0, 1, 4, 52, 53, 82, 255, random.below(256)]) ?? 0

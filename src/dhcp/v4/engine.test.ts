@@ -193,6 +193,8 @@ describe('DHCPREQUEST (RFC 2131 §4.3.2)', () => {
       const given = askedWith(shared, { options: request + requested(address) })
       expect(shown(given)).toEqual({ nothing: 'not authoritative' })
     }
+    const named = request + server() + requested('10.0.0.6')
+    expect(shown(askedWith(shared, { options: named }))).toMatchObject(refused)
   })
 
   test('is refused with no more than the reason', () => {
@@ -357,6 +359,15 @@ describe('automatic allocation', () => {
     const options = discover + requested('10.0.0.5')
     expect(askedWith(lapsed, { options })).toMatchObject({
       wanted: { type: 'allocate', address: numberOf('10.0.0.5') },
+    })
+  })
+
+  test('gives who declined an address another one', () => {
+    const times = { expires_at: now + 600_000, declined_until: now + 600_000 }
+    const declined = worldOf({ link: automatic, a: times })
+    const options = discover + requested('10.0.0.5')
+    expect(askedWith(declined, { options })).toMatchObject({
+      wanted: { type: 'allocate', address: null },
     })
   })
 

@@ -70,9 +70,15 @@ function allocate(request: Request, seconds: number): Answer {
   const { outcome, client, link, subnet, asked_address } = request
   if (outcome !== undefined) return silence('not allocated')
   if (client.mac === null && !client.client_id?.length) return silence('malformed')
-  const address = asked_address !== null && subnetNear(link, asked_address) ? asked_address : null
+  const address = mayHave(request, asked_address) ? asked_address : null
   return want({ type: 'allocate', link, client, subnet, address, reservation: null, seconds })
 }
+
+/** Whether an address can be right: on the link, and not one that the client itself found taken. */
+const mayHave = ({ link, host, now }: Request, address: number | null): boolean =>
+  address !== null &&
+  subnetNear(link, address) !== null &&
+  !host?.reservations.some(one => one.address === address && (one.declined_until ?? 0) > now)
 
 const want = (wanted: Wanted): Answer => ({ type: 'wanted', wanted })
 
@@ -174,8 +180,8 @@ function deny(
   request: Request,
   { address, remembers }: { readonly address: number; readonly remembers: boolean },
 ): Answer {
-  const { link, host } = request
-  if (!link.is_authoritative) return silence('not authoritative')
+  const { link, host, asked_server } = request
+  if (!link.is_authoritative && asked_server === null) return silence('not authoritative')
   if (!subnetNear(link, address)) return refuse(request, 'the address is of another network')
   if (remembers && !host) return silence('unknown client')
   return refuse(request, 'the address is not that of the client')

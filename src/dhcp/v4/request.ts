@@ -121,7 +121,7 @@ function placeOf(
     return own ? { link: own, is_remote: false, subnet: null } : null
   }
   const other = bindings.linkOfAddress(ciaddr)
-  return other ? { link: other, is_remote: other !== own, subnet: null } : null
+  return other ? { link: other, is_remote: true, subnet: null } : null
 }
 
 const ethernet = 1
