@@ -50,7 +50,10 @@ export function packetOf(parts: PacketParts): Uint8Array {
 export const randomBytes = (random: Random, length: number): Uint8Array =>
   Uint8Array.from({ length }, () => random.below(256))
 
-/** Any message that its bytes can say; `options_max` bounds how many options, `bytes_max` how long they are. */
+/**
+ * Any message that its bytes can say; `options_max` bounds how many options, `bytes_max` how long
+ * they are.
+ */
 export function randomMessage(
   random: Random,
   { options_max, bytes_max }: { readonly options_max: number; readonly bytes_max: number },

@@ -83,8 +83,8 @@ export type WorldFacts = {
 }
 
 /**
- * Two links. `net`, to which the server is attached: a has 10.0.0.5, b 10.0.0.6, and a machine with a client
- * identifier 10.0.0.7. `far`, behind a router: c has addresses in both its subnets.
+ * Two links. `net`, to which the server is attached: a has 10.0.0.5, b 10.0.0.6, and a machine with
+ * a client identifier 10.0.0.7. `far`, behind a router: c has addresses in both its subnets.
  */
 export function worldOf({ set = {}, boots = [], link = {}, a = {} }: WorldFacts = {}) {
   const bindings = createBindings()
@@ -139,7 +139,10 @@ export function askedWith(
 
 const dotted = (address: number) => [24, 16, 8, 0].map(bits => (address >>> bits) & 255).join('.')
 
-/** A reply as its bytes say it, with values in hex; what else came of a packet is its kind and reason. */
+/**
+ * A reply as its bytes say it, with values in hex; what else came of a packet is its kind and
+ * reason.
+ */
 export function shown(given: Answer) {
   if (given.type === 'nothing') return { nothing: given.reason }
   if (given.type === 'wanted') return { wanted: given.wanted.type }

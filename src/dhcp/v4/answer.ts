@@ -40,7 +40,10 @@ export type Client = {
 /** What came of a packet beside its answer. */
 export type Effect =
   | {
-      /** The client has been told that it has the address, until `ends_at` (ms since 1970; null: forever). */
+      /**
+       * The client has been told that it has the address, until `ends_at` (ms since 1970; null:
+       * forever).
+       */
       readonly type: 'leased'
       readonly link: Link
       readonly client: Client
@@ -72,8 +75,8 @@ export type Wanted = {
 }
 
 /**
- * What came of a wish: what is reserved now, also in the bindings; that it is not to be had; or that
- * this cannot be known now.
+ * What came of a wish: what is reserved now, also in the bindings; that it is not to be had; or
+ * that this cannot be known now.
  */
 export type Outcome = { readonly reservation: Reservation } | 'refused' | 'unavailable'
 

@@ -17,7 +17,9 @@ export type Reservation = {
   readonly told: Told
   /** When the hold behind it lapses, if it is one: what was allocated because a client came. */
   readonly expires_at: number | null
-  /** Until when it is not given, because a client found somebody else to use it (RFC 2131 §4.3.3). */
+  /**
+   * Until when it is not given, because a client found somebody else to use it (RFC 2131 §4.3.3).
+   */
   readonly declined_until: number | null
 }
 
@@ -35,7 +37,10 @@ export type Host = {
 export type Link = {
   readonly id: string
   readonly subnets: readonly Subnet[]
-  /** By which circuits of which relays (RFC 3046 §3.1) its clients come: `giaddr`, circuit id as hex. */
+  /**
+   * By which circuits of which relays (RFC 3046 §3.1) its clients come: `giaddr`, circuit id as
+   * hex.
+   */
   readonly circuits: readonly { readonly giaddr: number; readonly circuit_id: string }[]
   /** Whether clients that ask for wrong addresses are told so, or left to other servers. */
   readonly is_authoritative: boolean

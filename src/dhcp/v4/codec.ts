@@ -3,9 +3,9 @@ import { codes } from './codes.ts'
 /**
  * A message between client and server (RFC 2131 §2). Addresses and numbers are unsigned integers.
  *
- * `options` has no pad, end or overload (52), which belong to the encoding, and each option once, its
- * pieces joined (RFC 3396). Their order is that of their importance: what does not fit is left out
- * from the end.
+ * `options` has no pad, end or overload (52), which belong to the encoding, and each option once,
+ * its pieces joined (RFC 3396). Their order is that of their importance: what does not fit is left
+ * out from the end.
  */
 export type Message = {
   readonly op: number
@@ -20,7 +20,9 @@ export type Message = {
   readonly giaddr: number
   /** As many bytes as `hlen` says, at most 16. */
   readonly chaddr: Uint8Array
-  /** Without the zeros behind them; at most 64 and 128 bytes. Empty where options took their place. */
+  /**
+   * Without the zeros behind them; at most 64 and 128 bytes. Empty where options took their place.
+   */
   readonly sname: Uint8Array
   readonly file: Uint8Array
   readonly options: ReadonlyMap<number, Uint8Array>
@@ -192,10 +194,10 @@ type Field = { readonly start: number; place: number; readonly end: number; read
 const roomMin = 32
 
 /**
- * Writes a message in at most `bytes_max` bytes; 300 it may always have. Options are written in their
- * order. What does not fit goes into `file` and `sname` (RFC 2132 §9.3) where these are empty, and is
- * left out otherwise. Only options of more than 255 bytes are split (RFC 3396 §7): not all clients join
- * pieces of what they do not expect to be that long.
+ * Writes a message in at most `bytes_max` bytes; 300 it may always have. Options are written in
+ * their order. What does not fit goes into `file` and `sname` (RFC 2132 §9.3) where these are
+ * empty, and is left out otherwise. Only options of more than 255 bytes are split (RFC 3396 §7):
+ * not all clients join pieces of what they do not expect to be that long.
  */
 export function encodeMessage(
   message: Message,

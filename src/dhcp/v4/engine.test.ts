@@ -4,6 +4,7 @@ import {
   addressOption,
   askedWith,
   clientId,
+  linkOf,
   macs,
   messages,
   now,
@@ -206,6 +207,14 @@ describe('DHCPREQUEST (RFC 2131 §4.3.2)', () => {
     expect(message).toMatchObject({ ciaddr: 0, yiaddr: 0, siaddr: 0 })
   })
 
+  test('is not answered on a link without IPv4', () => {
+    const { bindings } = worldOf()
+    bindings.putLink(linkOf('net', []))
+    bindings.dropHost('net', 'a')
+    const given = askedWith({ bindings }, { options: request + requested('10.0.0.5') })
+    expect(shown(given)).toEqual({ nothing: 'no address' })
+  })
+
   test('for an address that was declined is refused', () => {
     const declined = worldOf({ a: { declined_until: now + 1000 } })
     const given = askedWith(declined, { options: request + requested('10.0.0.5') })
@@ -277,6 +286,14 @@ describe('DHCPINFORM (RFC 2131 §4.3.5)', () => {
     const origin = { source: { address: numberOf(source), port: 68 } }
     const given = askedWith(world, { ...parts, options: inform }, { origin })
     expect(shown(given)).toMatchObject(expected)
+  })
+
+  test('is told what is set for its subnet', () => {
+    const routerOf = (parts: object) =>
+      replied(askedWith(world, { mac: macs.c, options: inform, ...parts })).options.get(3)
+    expect(routerOf({ giaddr: '10.2.0.1' })).toBe('0a020001')
+    expect(routerOf({ giaddr: '10.1.0.1', ciaddr: '10.2.0.9' })).toBe('0a020001')
+    expect(routerOf({ giaddr: '10.1.0.1' })).toBe('0a010001')
   })
 
   test('through a relay goes back there, to all if it says no address', () => {
@@ -352,6 +369,8 @@ describe('automatic allocation', () => {
     const left = askedWith(short, renewing, { outcome: 'unavailable' })
     expect(replied(left).options.get(51)).toBe('0000005a')
     expect(shown(askedWith(short, renewing, { outcome: 'refused' }))).toMatchObject({ type: 6 })
+    const fixed = askedWith(open, renewing, { outcome: 'refused' })
+    expect(shown(fixed)).toMatchObject({ type: 5, yiaddr: '10.0.0.5' })
   })
 
   test('of what lapsed begins anew', () => {

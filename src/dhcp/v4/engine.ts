@@ -26,7 +26,10 @@ export function answer(message: Message, context: Context): Answer {
   }
 }
 
-/** Whether the message is for this server: it has its address, that of its relay (RFC 5107), or none. */
+/**
+ * Whether the message is for this server: it has its address, that of its relay (RFC 5107), or
+ * none.
+ */
 const isMeant = ({ asked_server, server, origin }: Request): boolean =>
   asked_server === null || asked_server === server || origin.servers.has(asked_server)
 
@@ -83,8 +86,8 @@ const mayHave = ({ link, host, now }: Request, address: number | null): boolean 
 const want = (wanted: Wanted): Answer => ({ type: 'wanted', wanted })
 
 /**
- * RFC 8925 §3.3: who can do without IPv4, on a link that says so, needs no address: it is offered none, and
- * none is allocated.
+ * RFC 8925 §3.3: who can do without IPv4, on a link that says so, needs no address: it is offered
+ * none, and none is allocated.
  */
 function prefersIpv6(request: Request): Answer | null {
   const told = (request.subnet ?? request.link.subnets[0])?.told
@@ -95,8 +98,8 @@ function prefersIpv6(request: Request): Answer | null {
 }
 
 /**
- * An offer; or at once the lease, where both sides are for it (RFC 4039 §3). What the offer says of the
- * time will hold: a hold is renewed when the client takes it.
+ * An offer; or at once the lease, where both sides are for it (RFC 4039 §3). What the offer says of
+ * the time will hold: a hold is renewed when the client takes it.
  */
 function offer(request: Request, reservation: Reservation): Answer {
   if (isRapid(request)) return lease(request, reservation)
@@ -108,7 +111,10 @@ function offer(request: Request, reservation: Reservation): Answer {
 /** A lease is not shorter than this because a client asks for it, or it would ask all the time. */
 const leaseSecondsMin = 60
 
-/** For how long a client is to have an address: as it asks, but not longer than is said (RFC 2131 §4.3.1). */
+/**
+ * For how long a client is to have an address: as it asks, but not longer than is said (RFC 2131
+ * §4.3.1).
+ */
 function secondsWanted({ message, link }: Request, { told, expires_at }: Reservation): number {
   const said = told.lease_seconds ?? link.lease_seconds
   const isHold = expires_at !== null && link.automatic !== null
@@ -119,8 +125,8 @@ function secondsWanted({ message, link }: Request, { told, expires_at }: Reserva
 }
 
 /**
- * The address as a lease. A hold has to last as long, or nearly so: else it is renewed first. When that cannot
- * be known the client gets what is left, and asks again.
+ * The address as a lease. A hold has to last as long, or nearly so: else it is renewed first. When
+ * that cannot be known the client gets what is left, and asks again.
  */
 function lease(request: Request, reserved: Reservation): Answer {
   const { now, link, client, outcome } = request
@@ -135,7 +141,7 @@ function lease(request: Request, reserved: Reservation): Answer {
     const { address, subnet } = reservation
     return want({ type: 'renew', link, client, subnet, address, reservation, seconds: wanted })
   }
-  if (outcome === 'refused') {
+  if (outcome === 'refused' && expires_at !== null) {
     return request.type === messageTypes.discover
       ? silence('not allocated')
       : refuse(request, 'the address is no longer available')
@@ -156,8 +162,8 @@ function lease(request: Request, reserved: Reservation): Answer {
 const renewBelow = 0.875
 
 /**
- * DHCPREQUEST (RFC 2131 §4.3.2). A server identifier: the client took an offer (SELECTING). Else an address
- * that it uses: RENEWING, REBINDING. Else one that it remembers: INIT-REBOOT.
+ * DHCPREQUEST (RFC 2131 §4.3.2). A server identifier: the client took an offer (SELECTING). Else an
+ * address that it uses: RENEWING, REBINDING. Else one that it remembers: INIT-REBOOT.
  */
 function confirm(request: Request): Answer {
   const { message, host, now, asked_server, asked_address } = request
@@ -172,9 +178,9 @@ function confirm(request: Request): Answer {
 }
 
 /**
- * To a client whose address is not its own. Only who remembers an address, and is unknown, is left alone: it may be
- * known to others (RFC 2131 §4.3.2), unless the address cannot be right on this link. Whoever
- * uses an address is told at once, since it may be given to somebody else.
+ * To a client whose address is not its own. Only who remembers an address, and is unknown, is left
+ * alone: it may be known to others (RFC 2131 §4.3.2), unless the address cannot be right on this
+ * link. Whoever uses an address is told at once, since it may be given to somebody else.
  */
 function deny(
   request: Request,
@@ -182,14 +188,15 @@ function deny(
 ): Answer {
   const { link, host, asked_server } = request
   if (!link.is_authoritative && asked_server === null) return silence('not authoritative')
+  if (link.subnets.length === 0) return silence('no address') // Nothing is right or wrong there.
   if (!subnetNear(link, address)) return refuse(request, 'the address is of another network')
   if (remembers && !host) return silence('unknown client')
   return refuse(request, 'the address is not that of the client')
 }
 
 /**
- * DHCPDECLINE and DHCPRELEASE (RFC 2131 §4.3.3, §4.3.4), which nobody answers. They count from the client
- * whose address it is, and only for the server that they name.
+ * DHCPDECLINE and DHCPRELEASE (RFC 2131 §4.3.3, §4.3.4), which nobody answers. They count from the
+ * client whose address it is, and only for the server that they name.
  */
 function giveBack(
   request: Request,
@@ -206,16 +213,19 @@ function giveBack(
 }
 
 /**
- * DHCPINFORM (RFC 2131 §4.3.5): what a host is told beside its address, for the subnet of the address that it says
- * it has. No lease is looked at or told.
+ * DHCPINFORM (RFC 2131 §4.3.5): what a host is told beside its address, for the subnet of the
+ * address that it says it has. No lease is looked at or told.
  */
 function inform(request: Request): Answer {
-  const { message, host, origin } = request
+  const { message, host, origin, subnet } = request
   const address = message.ciaddr || (message.giaddr === 0 ? origin.source.address : 0)
   if (address === 0 && message.giaddr === 0) return silence('malformed')
   if (!host) return silence('unknown client')
-  const [first] = host.reservations
-  const found = address === 0 ? first : reservationNear(host.reservations, address)
+  const { reservations } = host
+  const found =
+    address === 0
+      ? (reservations.find(one => one.subnet.id === subnet?.id) ?? reservations[0])
+      : reservationNear(reservations, address)
   if (!found) return silence('no address')
   return grant(request, {
     type: messageTypes.ack,

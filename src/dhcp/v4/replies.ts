@@ -7,7 +7,10 @@ import { addOptions, type Boot, bootOf, type Told } from './told.ts'
 const broadcast = 0xffff_ffff
 const nobody = new Uint8Array(0)
 
-/** A client takes at least 576 bytes, with IP and UDP headers (RFC 2131 §2), or says more (RFC 2132 §9.10). */
+/**
+ * A client takes at least 576 bytes, with IP and UDP headers (RFC 2131 §2), or says more (RFC 2132
+ * §9.10).
+ */
 const sizeMin = 576
 const headersBytes = 28
 
@@ -62,8 +65,8 @@ export function refuse(request: Request, reason: string): Answer {
   const options = startOptions(request, messageTypes.nak)
   options.set(codes.text, Uint8Array.from(Buffer.from(reason)))
   addIdentity(options, message)
-  // RFC 2131 §4.3.2: the relay is to broadcast it, since the client's address may be wrong. Without a relay
-  // it is broadcast (§4.1); only on the other side of a router nobody would hear that.
+  // RFC 2131 §4.3.2: the relay is to broadcast it, since the client's address may be wrong. Without
+  // a relay it is broadcast (§4.1); only on the other side of a router nobody would hear that.
   const isRelayed = message.giaddr !== 0
   const direct = is_remote
     ? { address: message.ciaddr, port: ports.client }
@@ -141,7 +144,10 @@ function addIdentity(options: Map<number, Uint8Array>, message: Message) {
   if (client_id) options.set(codes.clientIdentifier, client_id)
 }
 
-/** The times of a lease (RFC 2131 §4.4.5): half of it and seven eighths, unless others are set that make sense. */
+/**
+ * The times of a lease (RFC 2131 §4.4.5): half of it and seven eighths, unless others are set that
+ * make sense.
+ */
 function addTimes(options: Map<number, Uint8Array>, told: Told, lease: number) {
   options.set(codes.leaseTime, uint32Bytes(lease))
   if (lease === infinite) return

@@ -98,9 +98,10 @@ const addressIn = (value: Uint8Array | undefined): number | null =>
   value?.length === 4 ? uint32At(value, 0) : null
 
 /**
- * The link of a client. With a relay: that of its circuit, if that is known, of the address that the
- * relay selects (RFC 3527), or of its own address (RFC 2131 §4.3.1). Else that of the interface; but
- * who renews directly may be on another link, which its address says (RFC 2131 §4.3.2).
+ * The link of a client. With a relay: that of its circuit, if that is known, of the address that
+ * the relay selects (RFC 3527), or of its own address (RFC 2131 §4.3.1). Else that of the
+ * interface; but who renews directly may be on another link, which its address says (RFC 2131
+ * §4.3.2).
  */
 function placeOf(
   { giaddr, ciaddr }: Message,
@@ -126,7 +127,9 @@ function placeOf(
 
 const ethernet = 1
 
-/** An Ethernet address as 48 bits; null for other hardware, groups and zeros, which name no client. */
+/**
+ * An Ethernet address as 48 bits; null for other hardware, groups and zeros, which name no client.
+ */
 function macOf({ htype, chaddr }: Message): number | null {
   if (htype !== ethernet || chaddr.length !== 6 || (chaddr[0] ?? 0) % 2 === 1) return null
   const mac = uint16At(chaddr, 0) * 2 ** 32 + uint32At(chaddr, 2)

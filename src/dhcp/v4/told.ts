@@ -5,7 +5,9 @@ import { encodeOption } from '../option-types.ts'
 import { uint16At } from './codec.ts'
 import { codes } from './codes.ts'
 
-/** What machines boot from, as it is configured: for all, or for some architectures (RFC 4578 §2.1). */
+/**
+ * What machines boot from, as it is configured: for all, or for some architectures (RFC 4578 §2.1).
+ */
 export type BootFacts = {
   readonly architectures: readonly number[] | null
   /** An address, or a name that the client has to look up. */
@@ -102,7 +104,10 @@ function rankOf(code: number): number {
 const snameMax = 63
 const fileMax = 127
 
-/** The fields hold text that a zero ends; what is longer is in the options only (RFC 2132 §9.4, §9.5). */
+/**
+ * The fields hold text that a zero ends; what is longer is in the options only (RFC 2132 §9.4,
+ * §9.5).
+ */
 function prepareBoot({ architectures, server, file }: BootFacts): Boot {
   const serverBytes = bytesOf(server)
   const fileBytes = bytesOf(file)
@@ -142,10 +147,10 @@ export function bootOf({ boots }: Told, said: Uint8Array | undefined): Boot | nu
 const requestedMax = 255
 
 /**
- * Adds the options that a client asks for, in its order (RFC 2132 §9.8), to those of an answer; all, if
- * it does not say which. The mask is told in any case, and before the routers (RFC 2132 §3.3). Classless
- * routes come before routers, which whoever knows them passes over (RFC 3442): they fit first. Who
- * asks for them only by Microsoft's number gets them so.
+ * Adds the options that a client asks for, in its order (RFC 2132 §9.8), to those of an answer;
+ * all, if it does not say which. The mask is told in any case, and before the routers (RFC 2132
+ * §3.3). Classless routes come before routers, which whoever knows them passes over (RFC 3442):
+ * they fit first. Who asks for them only by Microsoft's number gets them so.
  */
 export function addOptions(
   answer: Map<number, Uint8Array>,
