@@ -113,6 +113,7 @@ export type World = ReturnType<typeof worldOf>
 export function originOf(more: Partial<Origin> = {}): Origin {
   return {
     link_id: 'net',
+    takes_remote: true,
     is_unicast: false,
     source: { address: 0, port: 68 },
     server: numberOf(serverAddress),

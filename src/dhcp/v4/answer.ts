@@ -5,6 +5,11 @@ import type { Message } from './codec.ts'
 export type Origin = {
   /** The link of the interface by which it came; null if that serves relays only. */
   readonly link_id: string | null
+  /**
+   * Whether relays and routers bring packets of other links there. Where they do not, who sends
+   * such a packet speaks for somebody else.
+   */
+  readonly takes_remote: boolean
   /** Whether it was sent to an address of this server, and not to all. */
   readonly is_unicast: boolean
   readonly source: { readonly address: number; readonly port: number }

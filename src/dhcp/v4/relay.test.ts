@@ -103,6 +103,28 @@ describe('a relay', () => {
   })
 })
 
+test('nobody speaks for hosts of other links where relays and routers have no place', () => {
+  const origin = { takes_remote: false, is_unicast: true }
+  const saidOf = (parts: Parameters<typeof askedWith>[1]) =>
+    shown(askedWith(world, { mac: macs.c, ...parts }, { origin }))
+  const own = addressOption(54, '10.0.0.2') + addressOption(50, '10.2.0.7')
+  expect(saidOf(c)).toEqual({ nothing: 'unknown link' })
+  expect(saidOf({ options: messages.decline + own, giaddr: '10.2.0.1' })).toEqual({
+    nothing: 'unknown link',
+  })
+  for (const options of [messages.decline + own, messages.release + own]) {
+    expect(saidOf({ options, ciaddr: '10.2.0.7' })).toEqual({ nothing: 'unknown client' })
+    const taken = askedWith(
+      world,
+      { mac: macs.c, options, ciaddr: '10.2.0.7' },
+      {
+        origin: { is_unicast: true },
+      },
+    )
+    expect(taken).toMatchObject({ effects: [{ link: { id: 'far' } }] })
+  }
+})
+
 test('sub-options are the first of each, and none if one is cut off', () => {
   const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
   expect([...(readSubOptions(bytes('010201020500010103')) ?? [])]).toEqual([

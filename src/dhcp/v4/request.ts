@@ -109,6 +109,7 @@ function placeOf(
   { bindings, origin }: Context,
 ): Pick<Request, 'link' | 'is_remote' | 'subnet'> | null {
   if (giaddr !== 0) {
+    if (!origin.takes_remote) return null
     const circuit = relayed.get(subOptions.circuitId)
     const selection = relayed.get(subOptions.linkSelection)
     const address = selection ? addressIn(selection) : giaddr
@@ -118,7 +119,8 @@ function placeOf(
     return link ? { link, is_remote: true, subnet: subnetNear(link, address) } : null
   }
   const own = origin.link_id === null ? null : bindings.link(origin.link_id)
-  if (ciaddr === 0 || !origin.is_unicast || (own && subnetNear(own, ciaddr))) {
+  const isRouted = origin.takes_remote && origin.is_unicast && ciaddr !== 0
+  if (!isRouted || (own && subnetNear(own, ciaddr))) {
     return own ? { link: own, is_remote: false, subnet: null } : null
   }
   const other = bindings.linkOfAddress(ciaddr)
