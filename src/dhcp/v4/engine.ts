@@ -116,7 +116,7 @@ const leaseSecondsMin = 60
  * §4.3.1).
  */
 function secondsWanted({ message, link }: Request, { told, expires_at }: Reservation): number {
-  const said = told.lease_seconds ?? link.lease_seconds
+  const said = told.lease_seconds || link.lease_seconds // None of 0 seconds.
   const isHold = expires_at !== null && link.automatic !== null
   const most = isHold ? Math.min(said, link.automatic.lease_seconds) : said
   const asked = message.options.get(codes.leaseTime)

@@ -81,6 +81,7 @@ describe('options', () => {
     ['that make sense', { 'renewal-time': 3600, 'rebinding-time': 4000 }, [3600, 1800, 3150]],
     ['in order', { 'rebinding-time': 900 }, [3600, 900, 900]],
     ['of a lease that is set', { 'lease-time': 86_400 }, [86_400, 43_200, 75_600]],
+    ['of a lease that is none', { 'lease-time': 0 }, [3600, 1800, 3150]],
     ['of a lease without end', { 'lease-time': 0xffff_ffff }, [0xffff_ffff, null, null]],
   ] as const)('have times %s', (_name, set, expected) => {
     const { options } = offerWith({ set }, [])
