@@ -26,7 +26,7 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'schema.ts': ['errors.ts'],
   'fields.ts': ['errors.ts', 'ip'],
-  dhcp: ['ip', 'errors.ts', 'fields.ts'],
+  dhcp: ['bounded-map.ts', 'ip', 'errors.ts', 'fields.ts'],
   host: ['ip', 'dhcp'],
   'coalescer.ts': ['errors.ts'],
   'etags.ts': ['errors.ts'],
