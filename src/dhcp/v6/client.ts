@@ -1,0 +1,62 @@
+import type { Bindings, Host, Link } from './bindings.ts'
+import { optionCodes, type RelayMessage } from './codec.ts'
+import { macOfDuid, seenMac } from './identity.ts'
+import type { Arrival, Request } from './request.ts'
+
+/** Who asks, and where. */
+export type Client = {
+  readonly link: Link
+  /** Null only where a client wants options alone. */
+  readonly duid: Buffer | null
+  /** As others than itself see it; see `seenMac`. */
+  readonly mac: string | null
+}
+
+const isUnspecified = (address: Buffer) =>
+  address.readBigUInt64BE(0) === 0n && address.readBigUInt64BE(8) === 0n
+
+/**
+ * The link of a client: that of the innermost relay that tells it (RFC 8415 §13.1), by its
+ * Interface-Id, which is the more exact, or by its link-address. Relays within a link leave that zero
+ * (RFC 6221 §6.1); if all did, it is the link of the interface that the packet came to. Where a relay
+ * tells a link that is not known, no other will do.
+ */
+function findLink(
+  relays: readonly RelayMessage[],
+  arrival: Arrival,
+  bindings: Bindings,
+): Link | undefined {
+  for (const { linkAddress, options } of relays.toReversed()) {
+    const id = options.find(({ code }) => code === optionCodes.interfaceId)?.data
+    const link = id && bindings.linkOfInterfaceId(linkAddress, id)
+    if (link) return link
+    if (!isUnspecified(linkAddress)) return bindings.linkOfAddress(linkAddress)
+  }
+  return bindings.linkOfInterface(arrival.interface)
+}
+
+/** Who asks; undefined if the link is not served. */
+export function findClient(
+  { relays, clientId }: Request,
+  arrival: Arrival,
+  bindings: Bindings,
+): Client | undefined {
+  const link = findLink(relays, arrival, bindings)
+  if (!link) return undefined
+  const mac = seenMac(relays.at(-1), arrival.address)
+  return { link, duid: clientId?.data ?? null, mac }
+}
+
+/**
+ * The host that a client is, as to one of its associations. First counts the MAC that others saw;
+ * then the identifiers that somebody bound to a host, though a client could claim them; and a MAC that
+ * stands in the DUID alone only where nothing was seen.
+ */
+export function findHost({ link, duid, mac }: Client, iaid: number | null): Host | undefined {
+  const seen = mac === null ? undefined : link.hostOfMac(mac)
+  if (seen || !duid) return seen
+  const bound = iaid === null ? undefined : link.hostOfClient(duid, iaid)
+  if (bound || mac !== null) return bound
+  const said = macOfDuid(duid)
+  return said === null ? undefined : link.hostOfMac(said)
+}
