@@ -7,7 +7,10 @@ export type Association = {
   /** `iaNa`, `iaTa` or `iaPd` of `optionCodes`. */
   readonly code: number
   readonly iaid: number
-  /** The addresses or prefixes that the client names, as `leaseKey` has them. */
+  /**
+   * The addresses or prefixes that the client names, as `leaseKey` has them. The unspecified address
+   * names none: with a length it is a wish for prefixes of that size (RFC 8415 §18.2.1).
+   */
   readonly named: readonly string[]
 }
 
@@ -18,10 +21,7 @@ export const namedMax = 64
 const addressBytes = 24
 const prefixBytes = 25
 
-/**
- * An address, or a prefix behind its length, as text to compare: each character is a byte. A prefix
- * of length 0 stands for none, and is a wish for any (RFC 8415 §18.2.1).
- */
+/** An address, or a prefix behind its length, as text to compare: each character is a byte. */
 const leaseKey = (bytes: Buffer, start: number, end: number) => bytes.toString('latin1', start, end)
 
 export const addressKey = (address: Buffer): string => leaseKey(address, 0, 16)
@@ -30,6 +30,10 @@ export const prefixKey = (prefix: Buffer, length: number): string =>
 
 /** The bytes of an address that is named. */
 export const addressOfKey = (key: string): Buffer => Buffer.from(key, 'latin1')
+
+/** Whether there is `::` at a place (RFC 4291 §2.5.2). */
+export const isUnspecified = (bytes: Buffer, start: number): boolean =>
+  bytes.readBigUInt64BE(start) === 0n && bytes.readBigUInt64BE(start + 8) === 0n
 
 /** The association that an option is; null for bytes that are none, or that name too much. */
 export function decodeAssociation({ code, data }: Option): Association | null {
@@ -45,10 +49,10 @@ export function decodeAssociation({ code, data }: Option): Association | null {
     if (named.length === namedMax) return null
     if (inner === optionCodes.iaAddress) {
       if (lease.length < addressBytes) return null
-      named.push(leaseKey(lease, 0, 16))
+      if (!isUnspecified(lease, 0)) named.push(leaseKey(lease, 0, 16))
     } else {
       if (lease.length < prefixBytes || lease.readUInt8(8) > 128) return null
-      named.push(leaseKey(lease, 8, prefixBytes))
+      if (!isUnspecified(lease, 9)) named.push(leaseKey(lease, 8, prefixBytes))
     }
   }
   return { code, iaid, named }

@@ -1,3 +1,4 @@
+import { isUnspecified } from './associations.ts'
 import type { Bindings, Host, Link } from './bindings.ts'
 import { optionCodes, type RelayMessage } from './codec.ts'
 import { macOfDuid, seenMac } from './identity.ts'
@@ -11,9 +12,6 @@ export type Client = {
   /** As others than itself see it; see `seenMac`. */
   readonly mac: string | null
 }
-
-const isUnspecified = (address: Buffer) =>
-  address.readBigUInt64BE(0) === 0n && address.readBigUInt64BE(8) === 0n
 
 /**
  * The link of a client: that of the innermost relay that tells it (RFC 8415 §13.1), by its
@@ -30,7 +28,7 @@ function findLink(
     const id = options.find(({ code }) => code === optionCodes.interfaceId)?.data
     const link = id && bindings.linkOfInterfaceId(linkAddress, id)
     if (link) return link
-    if (!isUnspecified(linkAddress)) return bindings.linkOfAddress(linkAddress)
+    if (!isUnspecified(linkAddress, 0)) return bindings.linkOfAddress(linkAddress)
   }
   return bindings.linkOfInterface(arrival.interface)
 }

@@ -149,9 +149,7 @@ function extend(exchange: Exchange): Answer {
   const granter = new Granter(exchange)
   for (const [index, association] of request.associations.entries()) {
     const leases = shares[index] ?? []
-    const ended = association.named.filter(
-      key => !isWishForAny(association, key) && !leases.some(lease => lease.key === key),
-    )
+    const ended = association.named.filter(key => !leases.some(lease => lease.key === key))
     if (!hosts[index] || association.code === optionCodes.iaTa) {
       if (hosts[index] || request.type === messageTypes.renew) {
         granter.refuse(association, statuses.noBinding)
@@ -170,10 +168,6 @@ function extend(exchange: Exchange): Answer {
     granter.effects,
   )
 }
-
-/** A prefix of length 0 (RFC 8415 §18.2.1, §21.22). */
-const isWishForAny = ({ code }: Association, key: string) =>
-  code === optionCodes.iaPd && key.charCodeAt(0) === 0
 
 /**
  * CONFIRM (RFC 8415 §18.3.3): whether the addresses of a client are right for its link. An address

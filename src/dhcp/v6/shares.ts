@@ -16,7 +16,7 @@ export function leasesOf(host: Host, { code }: Association): readonly Lease[] {
  * Which leases each association of a message gets, without memory of earlier messages, so that all
  * servers say the same. An association keeps what it names, as the client had it before; one that is
  * then left without gets the next that is free; and the first of a host and kind gets all the rest:
- * mostly there is one, so that it gets everything.
+ * mostly there is one, so that it gets everything. They stay in the order that the host has them in.
  *
  * `hosts` are those of the associations, in their order; RFC 8415 §12 leaves the choice to servers.
  */
@@ -25,24 +25,26 @@ export function shareLeases(
   hosts: readonly (Host | undefined)[],
   now: number,
 ): Lease[][] {
-  const taken = new Set<Lease>()
-  const isFree = (lease: Lease) => !taken.has(lease) && isTold(lease, now)
-  const shares = associations.map(() => [] as Lease[])
-  const give = (wanted: (index: number, lease: Lease) => boolean) => {
+  const owners = new Map<Lease, number>()
+  const hasAny = new Set<number>()
+  const give = (isWanted: (index: number, lease: Lease) => boolean) => {
     for (const [index, association] of associations.entries()) {
       const host = hosts[index]
       if (!host) continue
       for (const lease of leasesOf(host, association)) {
-        if (!isFree(lease) || !wanted(index, lease)) continue
-        taken.add(lease)
-        shares[index]?.push(lease)
+        if (owners.has(lease) || !isTold(lease, now) || !isWanted(index, lease)) continue
+        owners.set(lease, index)
+        hasAny.add(index)
       }
     }
   }
   if (associations.length > 1) {
     give((index, { key }) => associations[index]?.named.includes(key) ?? false)
-    give(index => shares[index]?.length === 0)
+    give(index => !hasAny.has(index))
   }
   give(() => true)
-  return shares
+  return associations.map((association, index) => {
+    const host = hosts[index]
+    return host ? leasesOf(host, association).filter(lease => owners.get(lease) === index) : []
+  })
 }
