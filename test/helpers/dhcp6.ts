@@ -100,6 +100,29 @@ export function show(bytes: Buffer): string[] {
   return held ? [line, ...show(held)] : [line]
 }
 
+/** What a message and its answer have in common; a relay as its hop count and addresses. */
+export function envelope(bytes: Buffer): {
+  readonly relays: string[]
+  readonly type: string
+  readonly transaction: string
+  readonly client: string | undefined
+} {
+  const relays: string[] = []
+  let rest = bytes
+  while (rest[0] === 12 || rest[0] === 13) {
+    relays.push(rest.toString('hex', 1, 34))
+    rest = split(rest.subarray(34)).find(([code]) => code === 9)?.[1] ?? Buffer.alloc(0)
+  }
+  return {
+    relays,
+    type: typeNames.get(rest[0] ?? 0) ?? '',
+    transaction: rest.toString('hex', 1, 4),
+    client: split(rest.subarray(4))
+      .find(([code]) => code === 1)?.[1]
+      .toString('hex'),
+  }
+}
+
 const showAddress = (bytes: Buffer) =>
   formatAddress({ version: 6, value: BigInt(`0x${bytes.toString('hex')}`) })
 
