@@ -23,7 +23,10 @@ type Told = {
 export type Effect = Told &
   (
     | {
-        /** A lease was given or extended, until a time in seconds since 1970; null is for ever. */
+        /**
+         * A lease is given or extended, until a time in seconds since 1970; null is for ever. The
+         * allocation of an automatic host is to be prolonged so long before the reply is sent.
+         */
         readonly kind: 'leased'
         readonly host: Host
         readonly lease: Lease

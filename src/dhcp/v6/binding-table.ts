@@ -56,7 +56,10 @@ export class LinkTable implements Link {
     return this.prefixes.some(prefix => prefixHolds(prefix, { version: 6, value }))
   }
 
-  /** Adds a host, or puts it in the place of that which has its id. */
+  /**
+   * Adds a host, or puts it in the place of that which has its id. An identifier that another host
+   * has leads to the new one from now on.
+   */
   setHost(host: Host, { mac, clients = [] }: Identifiers): void {
     this.removeHost(host.id)
     const keys = clients.map(({ duid, iaid }) => clientKey(duid, iaid))

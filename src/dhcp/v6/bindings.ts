@@ -13,7 +13,7 @@ export type Lease = {
   readonly text: string
   /** As messages name it; see `addressKey` and `prefixKey`. */
   readonly key: string
-  /** When the allocation lapses, so that nobody is told it beyond; null for never. */
+  /** When the allocation lapses, so that nobody is told it any longer; null for never. */
   readonly endsAt: number | null
   /** Until when it is told to nobody, since a machine found it in use (RFC 8415 §18.3.8). */
   readonly withheldUntil: number
@@ -25,7 +25,7 @@ export type PreparedOptions = ReadonlyMap<number, readonly Option[]>
 /** An interface on a link, or a client to whom an address was allocated on its own request. */
 export type Host = {
   readonly id: string
-  /** Whether its allocations were made for a client that asked, so that they end with its lease. */
+  /** Whether its allocations were made for a client that asked: they go on and end with its lease. */
   readonly isAutomatic: boolean
   readonly addresses: readonly Lease[]
   readonly prefixes: readonly Lease[]

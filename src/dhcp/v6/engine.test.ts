@@ -173,12 +173,24 @@ describe('lifetimes', () => {
   })
 
   test('end with the allocation', () => {
-    const wish = plain('request', automatic, serverId, iaNa(5, []))
-    const answered = (at: number) => told(wish, { at })[0]?.match(/na\([^)]*\)/)?.[0]
-    expect(answered(now)).toBe('na(5 300-480 2001:db8::c=600-600)')
-    expect(answered(now + 599)).toBe('na(5 0-0 2001:db8::c=1-1)')
-    expect(answered(now + 599.5)).toBe('na(5 0-0 status=2)')
-    expect(answered(now + 601)).toBe('na(5 0-0 status=2)')
+    const { bindings, link } = linkTable()
+    const addresses = [leaseOf('2001:db8::a', now + 600)]
+    link.setHost({ ...hostOf('one'), addresses }, { mac: macs.one })
+    const wish = plain('request', one, serverId, iaNa(7, []))
+    const answered = (at: number) => told(wish, { at, bindings })[0]?.match(/na\([^)]*\)/)?.[0]
+    expect(answered(now - 9000)).toBe(`na(7 1800-2880 2001:db8::a${times})`)
+    expect(answered(now)).toBe('na(7 300-480 2001:db8::a=600-600)')
+    expect(answered(now + 599)).toBe('na(7 0-0 2001:db8::a=1-1)')
+    expect(answered(now + 599.5)).toBe('na(7 0-0 status=2)')
+    expect(answered(now + 601)).toBe('na(7 0-0 status=2)')
+  })
+
+  test('prolong an allocation that was made for them, while it lasts', () => {
+    const wish = plain('renew', automatic, serverId, iaNa(5, [address('2001:db8::c')]))
+    expect(told(wish, { at: now + 300 })[0]).toContain(` 2001:db8::c${times})`)
+    const effect = `leased auto 2001:db8::c ${automaticDuid}/5 - ${now + 300 + 7200}`
+    expect(effectsOf(wish, { at: now + 300 })).toEqual([effect])
+    expect(told(wish, { at: now + 600 })[0]).toContain(` na(5 0-0 2001:db8::c${gone})`)
   })
 })
 
@@ -268,7 +280,7 @@ describe('a RENEW', () => {
       `${head('reply')} ta(9 status=3)`,
     ])
     const mixed = plain('renew', automatic, serverId, iaNa(5, []), iaNa(6, []))
-    expect(told(mixed)[0]).toMatch(/ na\(5 300-480 2001:db8::c=600-600\) na\(6 0-0 status=3\)$/)
+    expect(told(mixed)[0]).toMatch(/ na\(5 1800-2880 2001:db8::c=3600-7200\) na\(6 0-0 status=3\)$/)
   })
 })
 
@@ -285,7 +297,7 @@ describe('a REBIND', () => {
     const wish = plain('rebind', stranger, iaNa(7, [address('2001:db9::a')]))
     expect(told(wish)).toEqual(['unknown_client'])
     const mixed = plain('rebind', automatic, iaNa(6, [address('2001:db8::a')]), iaNa(5, []))
-    expect(told(mixed)[0]).toMatch(/ server na\(5 300-480 2001:db8::c=600-600\)$/)
+    expect(told(mixed)[0]).toMatch(/ server na\(5 1800-2880 2001:db8::c=3600-7200\)$/)
   })
 })
 

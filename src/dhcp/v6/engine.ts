@@ -257,9 +257,13 @@ class Granter {
     }
   }
 
-  /** With lifetimes that do not go beyond the end of the allocation. */
+  /**
+   * With lifetimes that do not go beyond the end of the allocation, unless that was made for the
+   * lease and is to be prolonged with it.
+   */
   #told(host: Host, { key, endsAt }: Lease, now: number): Granted {
-    const left = endsAt === null ? infinity : Math.floor(endsAt - now)
+    const isBounded = endsAt !== null && !host.isAutomatic
+    const left = isBounded ? Math.floor(endsAt - now) : infinity
     const valid = Math.min(host.validLifetime, left)
     const preferred = Math.min(host.preferredLifetime, valid)
     this.#shortest = Math.min(this.#shortest, preferred)
