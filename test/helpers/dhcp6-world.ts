@@ -3,7 +3,7 @@ import { readOptionValue } from '../../src/dhcp/option-types.ts'
 import { optionOf } from '../../src/dhcp/options.ts'
 import type { Answer } from '../../src/dhcp/v6/answer.ts'
 import { BindingTable, type LinkFacts } from '../../src/dhcp/v6/binding-table.ts'
-import { type Host, leaseOf, prepareOptions } from '../../src/dhcp/v6/bindings.ts'
+import { type Host, leaseOf, prepareHost, prepareOptions } from '../../src/dhcp/v6/bindings.ts'
 import { decodeMessage, encodeMessage } from '../../src/dhcp/v6/codec.ts'
 import { answer, serverOf } from '../../src/dhcp/v6/engine.ts'
 import type { Arrival } from '../../src/dhcp/v6/request.ts'
@@ -32,20 +32,20 @@ const options = [
   configured(59, 'http://[2001:db8::69]/boot.efi'),
 ]
 
-export const hostOf = (id: string, ...leases: string[]): Host => ({
-  id,
-  isAutomatic: false,
-  addresses: leases.filter(text => !text.includes('/')).map(text => leaseOf(text)),
-  prefixes: leases.filter(text => text.includes('/')).map(text => leaseOf(text)),
-  options: prepareOptions([options]),
-  preferredLifetime: 3600,
-  validLifetime: 7200,
-})
+export const hostOf = (id: string, ...leases: string[]): Host =>
+  prepareHost({
+    id,
+    isAutomatic: false,
+    leases: leases.map(text => ({ text, endsAt: null })),
+    options: prepareOptions([options]),
+    preferredLifetime: 3600,
+    validLifetime: 7200,
+  })
 
 export const net: LinkFacts = {
   id: 'net',
   interfaces: ['tap0'],
-  interfaceIds: [{ linkAddress: bytesOf('::'), id: Buffer.from('port-7') }],
+  relays: [{ address: bytesOf('fe80::6'), interfaceId: Buffer.from('port-7') }],
   prefixes: ['2001:db8::/64'],
   isAutomatic: false,
   hasRapidCommit: true,

@@ -12,7 +12,7 @@ import {
 } from '../../../test/helpers/dhcp6-world.ts'
 import { addressKey, prefixKey } from './associations.ts'
 import type { BindingTable } from './binding-table.ts'
-import { leaseOf, prepareOptions } from './bindings.ts'
+import { leaseOf, prepareHost, prepareOptions } from './bindings.ts'
 import { shareLeases } from './shares.ts'
 
 const duid = packet(automaticDuid)
@@ -73,17 +73,17 @@ describe('a link', () => {
 })
 
 describe('the links', () => {
-  const other = { ...net, id: 'other', interfaces: ['tap1'], interfaceIds: [] }
+  const other = { ...net, id: 'other', interfaces: ['tap1'], relays: [] }
   const idOf = (table: BindingTable, text: string) => table.linkOfAddress(bytesOf(text))?.id
 
-  test('are found by interface, by Interface-Id with its relay, and by address', () => {
+  test('are found by interface, by relay and its Interface-Id, and by address', () => {
     const { bindings } = linkTable()
     const id = Buffer.from('port-7')
     expect(bindings.linkOfInterface('tap0')?.id).toBe('net')
     expect(bindings.linkOfInterface('tap')).toBeUndefined()
-    expect(bindings.linkOfInterfaceId(bytesOf('::'), id)?.id).toBe('net')
-    expect(bindings.linkOfInterfaceId(bytesOf('::1'), id)).toBeUndefined()
-    expect(bindings.linkOfInterfaceId(bytesOf('::'), Buffer.alloc(0))).toBeUndefined()
+    expect(bindings.linkOfRelay(bytesOf('fe80::6'), id)?.id).toBe('net')
+    expect(bindings.linkOfRelay(bytesOf('fe80::7'), id)).toBeUndefined()
+    expect(bindings.linkOfRelay(bytesOf('fe80::6'), Buffer.alloc(0))).toBeUndefined()
     expect(idOf(bindings, '2001:db8::77')).toBe('net')
     expect(idOf(bindings, '2001:db9::')).toBeUndefined()
   })
@@ -107,7 +107,7 @@ describe('the links', () => {
     bindings.removeLink('net')
     expect(bindings.link('net')).toBeUndefined()
     expect(bindings.linkOfInterface('tap0')).toBeUndefined()
-    expect(bindings.linkOfInterfaceId(bytesOf('::'), Buffer.from('port-7'))).toBeUndefined()
+    expect(bindings.linkOfRelay(bytesOf('fe80::6'), Buffer.from('port-7'))).toBeUndefined()
     expect(idOf(bindings, '2001:db8::77')).toBeUndefined()
     expect(idOf(bindings, '2001:db8:1::77')).toBe('other')
     expect(bindings.link('other')?.id).toBe('other')
@@ -128,6 +128,23 @@ describe('what a host is told', () => {
 
   test.each(['10.0.0.1', '10.0.0.0/8', 'x', 'x/8', '2001:db8::/129'])('is not %s', text => {
     expect(() => leaseOf(text)).toThrow(RangeError)
+  })
+
+  test.each([
+    [3601, 3600],
+    [-1, 3600],
+    [0.5, 3600],
+    [3600, 2 ** 32],
+    [Number.NaN, 3600],
+  ])('is not told with lifetimes of %d and %d seconds', (preferredLifetime, validLifetime) => {
+    const facts = { ...hostOf('x'), leases: [], preferredLifetime, validLifetime }
+    expect(() => prepareHost(facts)).toThrow(RangeError)
+  })
+
+  test('are its addresses and prefixes, in their order', () => {
+    const host = hostOf('x', '2001:db8::2', '2001:db8:2::/56', '2001:db8::1')
+    expect(host.addresses.map(({ text }) => text)).toEqual(['2001:db8::2', '2001:db8::1'])
+    expect(host.prefixes.map(({ text }) => text)).toEqual(['2001:db8:2::/56'])
   })
 
   test('are the options of its first subnet that has them, but for unicast', () => {

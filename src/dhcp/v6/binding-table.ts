@@ -12,14 +12,15 @@ export type Identifiers = {
 export type LinkFacts = Pick<Link, 'id' | 'isAutomatic' | 'hasRapidCommit' | 'options'> & {
   /** The served interfaces that lead to it. */
   readonly interfaces: readonly string[]
-  readonly interfaceIds: readonly { readonly linkAddress: Buffer; readonly id: Buffer }[]
+  /** The Interface-Ids that relays have for it, each with the 16 bytes of the relay's address. */
+  readonly relays: readonly { readonly address: Buffer; readonly interfaceId: Buffer }[]
   /** CIDRs of IPv6. */
   readonly prefixes: readonly string[]
 }
 
 const clientKey = (duid: Buffer, iaid: number) => `${iaid}:${duid.toString('latin1')}`
-const interfaceIdKey = (linkAddress: Buffer, id: Buffer) =>
-  linkAddress.toString('latin1') + id.toString('latin1')
+const relayKey = (address: Buffer, interfaceId: Buffer) =>
+  address.toString('latin1') + interfaceId.toString('latin1')
 const integerOf = (address: Buffer) =>
   (address.readBigUInt64BE(0) << 64n) | address.readBigUInt64BE(8)
 
@@ -122,7 +123,7 @@ const prefixKeyOf = (value: bigint, length: number) => `${length}/${value >> Big
 export class BindingTable implements Bindings {
   readonly #links = new Map<string, { readonly link: LinkTable; readonly facts: LinkFacts }>()
   readonly #byInterface = new LinkIndex()
-  readonly #byInterfaceId = new LinkIndex()
+  readonly #byRelay = new LinkIndex()
   readonly #byPrefix = new LinkIndex()
   /** How many prefixes of each length there are. */
   readonly #lengths = new Map<number, number>()
@@ -133,8 +134,8 @@ export class BindingTable implements Bindings {
     const link = new LinkTable(facts)
     this.#links.set(facts.id, { link, facts })
     for (const name of facts.interfaces) this.#byInterface.add(name, link)
-    for (const { linkAddress, id } of facts.interfaceIds) {
-      this.#byInterfaceId.add(interfaceIdKey(linkAddress, id), link)
+    for (const { address, interfaceId } of facts.relays) {
+      this.#byRelay.add(relayKey(address, interfaceId), link)
     }
     for (const { first, length } of link.prefixes) {
       this.#byPrefix.add(prefixKeyOf(first, length), link)
@@ -149,8 +150,8 @@ export class BindingTable implements Bindings {
     const { link, facts } = found
     this.#links.delete(id)
     for (const name of facts.interfaces) this.#byInterface.delete(name, link)
-    for (const { linkAddress, id: interfaceId } of facts.interfaceIds) {
-      this.#byInterfaceId.delete(interfaceIdKey(linkAddress, interfaceId), link)
+    for (const { address, interfaceId } of facts.relays) {
+      this.#byRelay.delete(relayKey(address, interfaceId), link)
     }
     for (const { first, length } of link.prefixes) {
       this.#byPrefix.delete(prefixKeyOf(first, length), link)
@@ -168,8 +169,8 @@ export class BindingTable implements Bindings {
     return onlyOne(this.#byInterface.linksOf(name))
   }
 
-  linkOfInterfaceId(linkAddress: Buffer, interfaceId: Buffer): LinkTable | undefined {
-    return onlyOne(this.#byInterfaceId.linksOf(interfaceIdKey(linkAddress, interfaceId)))
+  linkOfRelay(address: Buffer, interfaceId: Buffer): LinkTable | undefined {
+    return onlyOne(this.#byRelay.linksOf(relayKey(address, interfaceId)))
   }
 
   linkOfAddress(linkAddress: Buffer): LinkTable | undefined {

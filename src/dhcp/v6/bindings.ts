@@ -54,10 +54,35 @@ export type Link = {
 
 export type Bindings = {
   linkOfInterface(name: string): Link | undefined
-  /** By the Interface-Id that a relay of some link-address gave to a message (RFC 8415 §21.18). */
-  linkOfInterfaceId(linkAddress: Buffer, interfaceId: Buffer): Link | undefined
+  /** By the Interface-Id of a relay, which it alone understands (RFC 8415 §21.18), and its address. */
+  linkOfRelay(address: Buffer, interfaceId: Buffer): Link | undefined
   /** By an address of the link (RFC 8415 §9). Undefined, too, if it could be on several. */
   linkOfAddress(linkAddress: Buffer): Link | undefined
+}
+
+/** What a host is made of. Its addresses and prefixes are told in this order. */
+export type HostFacts = Pick<Host, 'id' | 'isAutomatic' | 'preferredLifetime' | 'validLifetime'> & {
+  /** As `leaseOf` takes them. */
+  readonly leases: readonly { readonly text: string; readonly endsAt: number | null }[]
+  readonly options: PreparedOptions
+}
+
+/**
+ * A host, ready for answers.
+ *
+ * @throws {RangeError} for text that is no IPv6 address or prefix, and for lifetimes that cannot be
+ */
+export function prepareHost({ leases, ...facts }: HostFacts): Host {
+  const { preferredLifetime: preferred, validLifetime: valid } = facts
+  const areLifetimes = [preferred, valid].every(time => time >>> 0 === time) && preferred <= valid
+  if (!areLifetimes) throw new RangeError(`lifetimes of ${preferred} and ${valid} seconds`)
+  const isPrefix = ({ text }: { readonly text: string }) => text.includes('/')
+  const prepared = leases.map(({ text, endsAt }) => leaseOf(text, endsAt))
+  return {
+    ...facts,
+    addresses: prepared.filter(lease => !isPrefix(lease)),
+    prefixes: prepared.filter(isPrefix),
+  }
 }
 
 function bytesOf(value: bigint): Buffer {

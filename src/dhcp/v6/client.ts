@@ -15,18 +15,22 @@ export type Client = {
 
 /**
  * The link of a client: that of the innermost relay that tells it (RFC 8415 §13.1), by its
- * Interface-Id, which is the more exact, or by its link-address. Relays within a link leave that zero
- * (RFC 6221 §6.1); if all did, it is the link of the interface that the packet came to. Where a relay
- * tells a link that is not known, no other will do.
+ * Interface-Id, which is the more exact, or by its link-address. An Interface-Id means something only
+ * together with the relay, whose address is what the packet came from, or what the next relay has as
+ * its peer. Relays within a link leave the link-address zero (RFC 6221 §6.1); if all did, it is the
+ * link of the interface that the packet came to. Where a relay tells a link that is not known, no
+ * other will do.
  */
 function findLink(
   relays: readonly RelayMessage[],
   arrival: Arrival,
   bindings: Bindings,
 ): Link | undefined {
-  for (const { linkAddress, options } of relays.toReversed()) {
+  for (let index = relays.length - 1; index >= 0; index--) {
+    const { linkAddress, options } = relays[index] as RelayMessage
+    const address = relays[index - 1]?.peerAddress ?? arrival.address
     const id = options.find(({ code }) => code === optionCodes.interfaceId)?.data
-    const link = id && bindings.linkOfInterfaceId(linkAddress, id)
+    const link = id && bindings.linkOfRelay(address, id)
     if (link) return link
     if (!isUnspecified(linkAddress, 0)) return bindings.linkOfAddress(linkAddress)
   }

@@ -520,7 +520,7 @@ describe('through relays', () => {
     const link = bindings.setLink({
       id: 'far',
       interfaces: ['tap9'],
-      interfaceIds: [{ linkAddress: bytesOf('2001:db8::1'), id: Buffer.from('vlan9') }],
+      relays: [{ address: bytesOf('fe80::1'), interfaceId: Buffer.from('vlan9') }],
       prefixes: ['2001:db9::/64'],
       isAutomatic: false,
       hasRapidCommit: true,
@@ -542,7 +542,12 @@ describe('through relays', () => {
     expect(whose(within('2001:db9::1', at('::')))).toBe('2001:db9::f')
     expect(whose(within('2001:db9::1', at('::', id('port-7'))))).toBe('2001:db8::a')
     expect(whose(within('2001:db9::1', at('::', id('port-8'))))).toBe('2001:db9::f')
+    const sameId = at('::', id('port-7'))
+    expect(whose(relayed('forward', 1, ['2001:db9::1', 'fe80::8'], holding(sameId)))).toBe(
+      '2001:db9::f',
+    )
     expect(whose(at('2001:db8::1', id('vlan9')))).toBe('2001:db9::f')
+    expect(whose(within('2001:db8::1', at('::', id('vlan9'))))).toBe('2001:db8::a')
     expect(whose(at('2001:db8::1', id('vlan8')))).toBe('2001:db8::a')
     expect(whose(at('::'), { interface: 'tap9' })).toBe('2001:db9::f')
     expect(whose(within('2001:db8::1', at('2001:dba::1')))).toBe('unknown_link')
@@ -557,7 +562,8 @@ describe('through relays', () => {
 
 describe('a message is discarded that', () => {
   const na = iaNa(7, [])
-  const other = option(2, `${serverDuid}00`)
+  const other = option(2, serverDuid.replace(/e0$/, 'e1'))
+  const longer = option(2, `${serverDuid}00`)
   test.each([
     ['is of a server', 'not_for_servers', plain('advertise', one, serverId)],
     ['is of a server', 'not_for_servers', plain('reply', one, serverId)],
@@ -585,6 +591,7 @@ describe('a message is discarded that', () => {
     ['is for another server', 'another_server', plain('release', one, other, na)],
     ['is for another server', 'another_server', plain('decline', one, other, na)],
     ['is for another server', 'another_server', plain('inform', one, other)],
+    ['is for another server', 'another_server', plain('inform', one, longer)],
     ['is for all, and says a server', 'server_id_not_allowed', plain('solicit', one, serverId, na)],
     ['is for all, and says a server', 'server_id_not_allowed', plain('confirm', one, serverId, na)],
     ['is for all, and says a server', 'server_id_not_allowed', plain('rebind', one, serverId, na)],

@@ -72,7 +72,7 @@ const forwarded = direct.map((message, index) => {
     ...(index % 2 > 0 ? [seen] : []),
     holding(message),
   )
-  return relayed('forward', 1, ['2001:db8::1', 'fe80::5'], option(18, '07'), holding(inner))
+  return relayed('forward', 1, ['2001:db8::1', 'fe80::6'], option(18, '07'), holding(inner))
 })
 const corpus = [...direct, ...forwarded]
 
