@@ -207,6 +207,13 @@ describe('a REQUEST', () => {
     expect(told(wish)).toEqual([`${head('reply')} na(7 1800-2880 2001:db8::a${times})`])
   })
 
+  test('may name what is its own, though no prefix of the link has it', () => {
+    const { bindings, link } = linkTable()
+    link.setHost(hostOf('one', '2001:db9::1'), { mac: macs.one })
+    const wish = plain('request', one, serverId, iaNa(7, [address('2001:db9::1')]))
+    expect(told(wish, { bindings })[0]).toContain(` na(7 1800-2880 2001:db9::1${times})`)
+  })
+
   test('cannot be judged on a link without known prefixes', () => {
     const { bindings } = linkTable({ prefixes: [] })
     const wish = plain('request', one, serverId, iaNa(7, [address('2001:db9::1')]))
