@@ -1,0 +1,134 @@
+import { parseAddress } from '../../ip/address.ts'
+import { parsePrefix } from '../../ip/prefix.ts'
+import type { ConfiguredOption } from '../configuration.ts'
+import { encodeOption } from '../option-types.ts'
+import { addressKey, prefixKey } from './associations.ts'
+import { type Option, optionCodes } from './codec.ts'
+
+// What the engine asks about those whom it answers.
+
+/** An address or a delegated prefix of a host. Times are seconds since 1970. */
+export type Lease = {
+  /** In canonical form, a prefix as CIDR. */
+  readonly text: string
+  /** As messages name it; see `addressKey` and `prefixKey`. */
+  readonly key: string
+  /** When the allocation lapses, so that nobody is told it any longer; null for never. */
+  readonly endsAt: number | null
+  /** Until when it is told to nobody, since a machine found it in use (RFC 8415 §18.3.8). */
+  readonly withheldUntil: number
+}
+
+/** Options for messages, encoded once, by code; an option has several instances now and then. */
+export type PreparedOptions = ReadonlyMap<number, readonly Option[]>
+
+/** An interface on a link, or a client to whom an address was allocated on its own request. */
+export type Host = {
+  readonly id: string
+  /** Whether its allocations were made for a client that asked: they go on and end with its lease. */
+  readonly isAutomatic: boolean
+  readonly addresses: readonly Lease[]
+  readonly prefixes: readonly Lease[]
+  readonly options: PreparedOptions
+  /** In seconds; 0xffffffff is for ever. The preferred one is not longer than the valid one. */
+  readonly preferredLifetime: number
+  readonly validLifetime: number
+}
+
+/** Where clients are: the network of a served interface, or of a relay. */
+export type Link = {
+  readonly id: string
+  /** By a MAC of 12 hexadecimal digits. */
+  hostOfMac(mac: string): Host | undefined
+  /** By what the client calls itself (RFC 8415 §11) and its association (§12). */
+  hostOfClient(duid: Buffer, iaid: number): Host | undefined
+  /** Whether an address is in a prefix of the link; null if its prefixes are not known. */
+  isOnLink(address: Buffer): boolean | null
+  /** Whether an address is to be allocated to an unknown client that asks for one. */
+  readonly isAutomatic: boolean
+  /** Whether two messages are enough for clients that wish it so (RFC 8415 §18.3.1). */
+  readonly hasRapidCommit: boolean
+  /** For unknown clients that ask for options alone; null if they get no answer. */
+  readonly options: PreparedOptions | null
+}
+
+export type Bindings = {
+  linkOfInterface(name: string): Link | undefined
+  /** By the Interface-Id of a relay, which it alone understands (RFC 8415 §21.18), and its address. */
+  linkOfRelay(address: Buffer, interfaceId: Buffer): Link | undefined
+  /** By an address of the link (RFC 8415 §9). Undefined, too, if it could be on several. */
+  linkOfAddress(linkAddress: Buffer): Link | undefined
+}
+
+/** What a host is made of. Its addresses and prefixes are told in this order. */
+export type HostFacts = Pick<Host, 'id' | 'isAutomatic' | 'preferredLifetime' | 'validLifetime'> & {
+  /** As `leaseOf` takes them. */
+  readonly leases: readonly { readonly text: string; readonly endsAt: number | null }[]
+  readonly options: PreparedOptions
+}
+
+/**
+ * A host, ready for answers.
+ *
+ * @throws {RangeError} for text that is no IPv6 address or prefix, and for lifetimes that cannot be
+ */
+export function prepareHost({ leases, ...facts }: HostFacts): Host {
+  const { preferredLifetime: preferred, validLifetime: valid } = facts
+  const areLifetimes = [preferred, valid].every(time => time >>> 0 === time) && preferred <= valid
+  if (!areLifetimes) throw new RangeError(`lifetimes of ${preferred} and ${valid} seconds`)
+  const isPrefix = ({ text }: { readonly text: string }) => text.includes('/')
+  const prepared = leases.map(({ text, endsAt }) => leaseOf(text, endsAt))
+  return {
+    ...facts,
+    addresses: prepared.filter(lease => !isPrefix(lease)),
+    prefixes: prepared.filter(isPrefix),
+  }
+}
+
+function bytesOf(value: bigint): Buffer {
+  return Buffer.from(value.toString(16).padStart(32, '0'), 'hex')
+}
+
+/**
+ * The 16 bytes of an IPv6 address.
+ *
+ * @throws {RangeError} for other text
+ */
+export function addressBytes(text: string): Buffer {
+  const address = parseAddress(text)
+  if (address?.version !== 6) throw new RangeError(`not an IPv6 address: ${text}`)
+  return bytesOf(address.value)
+}
+
+/**
+ * The lease of an IPv6 address, or of a delegated prefix as CIDR.
+ *
+ * @throws {RangeError} for other text
+ */
+export function leaseOf(text: string, endsAt: number | null = null): Lease {
+  if (!text.includes('/')) {
+    return { text, key: addressKey(addressBytes(text)), endsAt, withheldUntil: 0 }
+  }
+  const prefix = parsePrefix(text)?.prefix
+  if (prefix?.version !== 6) throw new RangeError(`not an IPv6 prefix: ${text}`)
+  const key = prefixKey(bytesOf(prefix.first), prefix.length)
+  return { text, key, endsAt, withheldUntil: 0 }
+}
+
+/**
+ * The options of several subnets of a host, encoded; of the same option the first counts. Those that
+ * tell clients to unicast are left out: this server wants to hear them through relays and port
+ * security, so that it offers no Server Unicast (RFC 8415 §21.12).
+ */
+export function prepareOptions(subnets: readonly (readonly ConfiguredOption[])[]): PreparedOptions {
+  const prepared = new Map<number, readonly Option[]>()
+  for (const { option, value } of subnets.flat()) {
+    const { code, version } = option
+    if (version !== 6 || code === optionCodes.serverUnicast || prepared.has(code)) continue
+    prepared.set(
+      code,
+      encodeOption(option, value).map(data => ({ code, data })),
+    )
+  }
+  return prepared
+}
