@@ -26,7 +26,19 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'schema.ts': ['errors.ts'],
   'fields.ts': ['errors.ts', 'ip'],
-  dhcp: ['bounded-map.ts', 'ip', 'errors.ts', 'fields.ts'],
+  dhcp: ['bounded-map.ts', 'ip', 'errors.ts', 'fields.ts', 'schema.ts'],
+  discovery: [
+    'bounded-map.ts',
+    'coalescer.ts',
+    'config.ts',
+    'db',
+    'dhcp',
+    'errors.ts',
+    'ids.ts',
+    'ip',
+    'schema.ts',
+    'server',
+  ],
   host: ['ip', 'dhcp'],
   'coalescer.ts': ['errors.ts'],
   'etags.ts': ['errors.ts'],
@@ -173,7 +185,7 @@ test('address arithmetic is pure', () => {
 })
 
 test.each([
-  ['only config.ts reads the environment', /process\.env/, /^config\.ts$/],
+  ['only configurations read the environment', /process\.env/, /^(discovery\/)?config\.ts$/],
   [
     'only stores and db write SQL',
     /\bsql`|\brows\([^)]*\)`/,

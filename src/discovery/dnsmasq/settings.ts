@@ -1,0 +1,4 @@
+import { Type } from 'typebox'
+
+/** What can be set of the driver `dnsmasq`. */
+export const dnsmasqSettings = Type.Object({}, { additionalProperties: false, default: {} })

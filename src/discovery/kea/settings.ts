@@ -1,0 +1,4 @@
+import { Type } from 'typebox'
+
+/** What can be set of the driver `kea`. */
+export const keaSettings = Type.Object({}, { additionalProperties: false, default: {} })
