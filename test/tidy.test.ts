@@ -103,7 +103,7 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
-  'shared-schemas.ts': ['schema.ts', 'resources'],
+  'shared-schemas.ts': ['schema.ts', 'dhcp', 'resources'],
   'app.ts': [
     'shared-schemas.ts',
     'audit-trail',
