@@ -88,6 +88,7 @@ test('a change is known, whatever it was, to who follows', async () => {
   const pick = <T>(items: readonly T[]): T | undefined => items[random.below(items.length)]
   const networks = [await createNetwork(), await createNetwork()]
   const top = await api.createBlock('10.0.0.0/8', { project_id: 'red' })
+  await api.cut(top, { cidrs: ['10.255.0.0/24'] }) // So that it stays, and gives out no addresses.
   const follower = await startFollowing(networks)
   const blocks: string[] = []
   const nics: string[] = []
