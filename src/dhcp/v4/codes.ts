@@ -27,6 +27,7 @@ export const codes = {
   pad: 0,
   subnetMask: 1,
   router: 3,
+  hostName: 12,
   vendorOptions: 43,
   requestedAddress: 50,
   leaseTime: 51,
