@@ -36,6 +36,7 @@ const mayImport: Record<string, readonly string[]> = {
     'errors.ts',
     'ids.ts',
     'ip',
+    'metrics',
     'schema.ts',
     'server',
   ],
@@ -185,7 +186,11 @@ test('address arithmetic is pure', () => {
 })
 
 test.each([
-  ['only configurations read the environment', /process\.env/, /^(discovery\/)?config\.ts$/],
+  [
+    'only configurations read the environment',
+    /process\.env/,
+    /^(discovery\/)?config\.ts$|\/inherited\.ts$/,
+  ],
   [
     'only stores and db write SQL',
     /\bsql`|\brows\([^)]*\)`/,

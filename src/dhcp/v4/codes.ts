@@ -44,6 +44,7 @@ export const codes = {
   tftpServerName: 66,
   bootfileName: 67,
   rapidCommit: 80,
+  clientFqdn: 81,
   relayInformation: 82,
   clientArchitecture: 93,
   ipv6OnlyPreferred: 108,

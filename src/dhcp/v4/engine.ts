@@ -41,7 +41,7 @@ const isUsable = ({ expires_at, declined_until }: Reservation, now: number): boo
  * its own; of one in the subnet of its relay; of its first.
  */
 function discover(request: Request): Answer {
-  const { host, link, now, asked_address, subnet, outcome } = request
+  const { host, now, asked_address, subnet, outcome } = request
   const usable = (host?.reservations ?? []).filter(one => isUsable(one, now))
   const found =
     usable.find(({ address }) => address === asked_address) ??

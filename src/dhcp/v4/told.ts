@@ -1,6 +1,6 @@
 import { createBoundedMap } from '../../bounded-map.ts'
 import { parseAddress } from '../../ip/address.ts'
-import type { ConfiguredOption } from '../configuration.ts'
+import type { OptionValue } from '../configuration.ts'
 import { encodeOption } from '../option-types.ts'
 import { uint16At } from './codec.ts'
 import { codes } from './codes.ts'
@@ -36,10 +36,7 @@ export type Told = {
   readonly boots: readonly Boot[]
 }
 
-export type PrepareTold = (
-  configured: readonly ConfiguredOption[],
-  boots?: readonly BootFacts[],
-) => Told
+export type PrepareTold = (configured: readonly OptionValue[], boots?: readonly BootFacts[]) => Told
 
 /**
  * Makes the bytes of configurations, once for each of them as long as it is among the last
@@ -57,7 +54,7 @@ export function createPreparer({ size_max }: { readonly size_max: number }): Pre
   }
 }
 
-function prepare(configured: readonly ConfiguredOption[], boots: readonly BootFacts[]): Told {
+function prepare(configured: readonly OptionValue[], boots: readonly BootFacts[]): Told {
   const values = new Map(configured.map(({ option, value }) => [option.code, value]))
   const secondsOf = (code: number) => (values.has(code) ? Number(values.get(code)) : null)
   const textOf = (code: number) => (values.has(code) ? String(values.get(code)) : null)
