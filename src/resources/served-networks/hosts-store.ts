@@ -2,10 +2,10 @@ import { type Static, Type } from 'typebox'
 import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
-import { type ClientNames, namesOfClientId } from '../../dhcp/client-names.ts'
+import { namesOfClientId } from '../../dhcp/client-names.ts'
 import { mergeOptions } from '../../dhcp/configuration.ts'
 import { canonicalDomain } from '../../dhcp/domain-names.ts'
-import { clientOwner, type ServedHost } from '../../dhcp/served.ts'
+import { clientNames, clientOwner, type ServedHost } from '../../dhcp/served.ts'
 import { Id, Nullable, Time } from '../../schema.ts'
 import { type Said, saidFor } from '../dhcp-options/configuration-store.ts'
 import { blockFactsOf } from '../host-configuration/store.ts'
@@ -67,7 +67,7 @@ export async function namedHosts(
   return found.flatMap(({ host }) => host ?? [])
 }
 
-const NicRow = Type.Object({ id: Id, project_id: Type.String(), mac_address: Type.String() })
+const NicRow = Type.Object({ id: Id, project_id: Type.String(), ...clientNames })
 type NicRow = Static<typeof NicRow>
 
 /** The interfaces of a network that have a name. */
@@ -79,9 +79,11 @@ async function findNics(
   if (limit === 0) return []
   const all = allOf([...boundedTo(bound, sql`i.project_id`), ...conditions])
   return rows(db, NicRow)`
-    select i.id, i.project_id, mac_text(m.mac) as mac_address
-    from interfaces i join macs m on m.interface_id = i.id
-    where i.network_id = ${network_id} and ${all} order by i.id limit ${limit}`
+    select i.id, i.project_id, mac_text(m.mac) as mac_address, i.client_id, i.duid, i.iaid
+    from interfaces i left join macs m on m.interface_id = i.id
+    where i.network_id = ${network_id} and coalesce(m.mac::text, i.client_id, i.duid) is not null
+      and ${all}
+    order by i.id limit ${limit}`
 }
 
 const AddressRow = Type.Object({
@@ -170,10 +172,9 @@ async function hostsOfNics(db: Database, nics: readonly NicRow[]): Promise<Found
   const blocks = [...new Set(held.map(({ block_id }) => block_id))]
   const said = await saidFor(db, { blocks, interfaces: ids })
   const facts = said.interface.size > 0 ? await blockFactsOf(db, blocks) : new Map()
-  return nics.map(({ id, project_id, mac_address }) => {
+  return nics.map(({ id, project_id, ...names }) => {
     const own = said.interface.get(id) ?? []
     const addresses = (heldBy.get(id) ?? []).filter(one => one.project_id === project_id)
-    const names: ClientNames = { mac_address, client_id: null, duid: null, iaid: null }
     const host = {
       id,
       type: 'interface' as const,
