@@ -69,6 +69,11 @@ export class DhcpClient {
     return this.program.stdout + this.program.stderr
   }
 
+  /** What dhclient would remember after a restart. */
+  remembered(): string {
+    return readFileSync(this.#file.replace(/\.reports$/, '.leases'), 'utf8')
+  }
+
   /** Waits until it gives up without an address. */
   async getsNothing(): Promise<void> {
     await this.program.ended
@@ -86,6 +91,8 @@ type Start = {
   readonly config?: readonly string[]
   /** What its script does before it ends, as shell. */
   readonly script?: string
+  /** Of dhclient: what it remembers, as dhclient.leases(5) has it. */
+  readonly leases?: string
 }
 
 /** ISC dhclient; with `-P` among `args` it asks for a prefix. It gives up after 4 s. */
@@ -107,6 +114,7 @@ export function startDhclient(space: Space, start: Start = {}): DhcpClient {
     ...config,
   ]
   writeFileSync(`${file}.conf`, `${lines.join('\n')}\n`)
+  writeFileSync(`${file}.leases`, start.leases ?? '')
   const files = [
     '-cf',
     `${file}.conf`,
