@@ -134,8 +134,8 @@ describe('a real relay', () => {
       routers: [gateway],
     })
     // Its server is beyond the relay; who is not answered by it asks all, through the relay.
-    expect(await client.tells('rebound')).toMatchObject({ address: addressIn(name) })
-    await client.program.stop('SIGKILL')
+    expect(await client.tells('renewed')).toMatchObject({ address: addressIn(name) })
+    await client.program.stop()
 
     const leases = await cloud.leases(`network_id=${networks[name]}`)
     const giaddr = { green: '172.23.0.12', grey: '172.23.0.13', red: gateway, blue: gateway }

@@ -96,10 +96,10 @@ export class Cloud {
   }
 
   async scope(name: string): Promise<string> {
-    return (await this.make<{ id: string }>('/v2/address-scopes', { name })).id
+    return (await this.make<{ id: string }>('/v2/address-scopes', { name, project_id: 'red' })).id
   }
   network(body: object): Promise<Network> {
-    return this.make('/v2/networks', body)
+    return this.make('/v2/networks', { project_id: 'red', ...body })
   }
   block(body: object): Promise<Block> {
     return this.make('/v2/blocks', body)

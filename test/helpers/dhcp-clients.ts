@@ -48,21 +48,23 @@ export class DhcpClient {
 
   /** Waits until it has told so, among its reports from the `from`th on. */
   async tells(event: Told['event'], from = 0): Promise<Told> {
-    let found: Told | undefined
-    await waitUntil(
-      `a client tells: ${event}`,
-      () => {
-        const { isRunning } = this.program
-        found = this.reports()
-          .slice(from)
-          .find(told => told.event === event)
-        if (found) return true
-        if (!isRunning) throw new Error(`the client ended before: ${event}\n${this.output}`)
-        return false
-      },
-      30,
-    )
-    return found as Told
+    const find = () =>
+      this.reports()
+        .slice(from)
+        .find(told => told.event === event)
+    try {
+      await waitUntil(
+        `a client tells: ${event}`,
+        () => {
+          if (find() === undefined && !this.program.isRunning) throw new Error('it has ended')
+          return find() !== undefined
+        },
+        30,
+      )
+    } catch (cause) {
+      throw new Error(`${(cause as Error).message}\n${this.output}`, { cause })
+    }
+    return find() as Told
   }
 
   get output(): string {

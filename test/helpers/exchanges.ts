@@ -87,6 +87,7 @@ export async function ask4(
   way: Way = {},
 ): Promise<Packet4> {
   const { xid, bytes } = message4(kind, ask)
+  const before = client.received.length
   let answer: Packet4 | undefined
   let sent = 0
   await waitUntil(
@@ -96,7 +97,7 @@ export async function ask4(
         client.send(bytes, way)
         sent = Date.now()
       }
-      answer = answersTo(client.received, xid)[0]
+      answer = answersTo(client.received.slice(before), xid)[0]
       return answer !== undefined
     },
     20,
@@ -106,9 +107,8 @@ export async function ask4(
 
 const answersTo = (received: readonly Received[], xid: string): Packet4[] =>
   received
-    .filter(({ place }) => place[0] === '4')
+    .filter(({ place, bytes }) => place[0] === '4' && bytes.toString('hex', 4, 8) === xid)
     .map(({ bytes }) => readPacket(bytes))
-    .filter(one => one.xid === xid)
 
 /** DISCOVER and REQUEST; the ACK. @throws if it is another answer */
 export async function acquire4(

@@ -10,6 +10,7 @@ export class Program {
   readonly #parts = { stdout: [] as string[], stderr: [] as string[] }
   /** Its exit status, or the signal that ended it, once all of its output is here. */
   readonly ended: Promise<number | string>
+  readonly #exited: Promise<number | string>
 
   constructor(command: readonly string[]) {
     const [file = '', ...args] = command
@@ -22,6 +23,8 @@ export class Program {
       stream?.setEncoding('utf8').on('data', (part: string) => this.#parts[name].push(part))
     }
     this.ended = once(this.child, 'close').then(([code, signal]) => code ?? signal)
+    this.#exited = once(this.child, 'exit').then(([code, signal]) => code ?? signal)
+    this.#exited.catch(() => undefined)
     this.ended.catch(() => undefined) // A program that is not there is reported by who waits for it.
   }
 
@@ -74,11 +77,11 @@ export class Program {
     return this
   }
 
-  /** Asks it to end, and waits until it has. */
+  /** Asks it to end, and waits until it has. Others of its family may go on. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string> {
     if (this.isRunning) this.child.kill(signal)
     const timer = setTimeout(() => this.child.kill('SIGKILL'), 10_000)
-    const status = await this.ended
+    const status = await this.#exited
     clearTimeout(timer)
     return status
   }
