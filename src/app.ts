@@ -63,6 +63,7 @@ import { networkRoutes } from './resources/networks/routes.ts'
 import { policyRoutes } from './resources/policies/routes.ts'
 import { quarantineRoutes } from './resources/quarantine/routes.ts'
 import { quotaRoutes } from './resources/quotas/routes.ts'
+import { servedNetworkRoutes } from './resources/served-networks/routes.ts'
 import { tokenRoutes } from './resources/tokens/routes.ts'
 import { utilisationRoutes } from './resources/utilisation/routes.ts'
 import { answerClientError } from './server/client-errors.ts'
@@ -232,6 +233,7 @@ export async function buildApp(options: AppOptions) {
     await v2.register(deviceRoutes, { db })
     await v2.register(allowedRoutes, { db })
     await v2.register(hostConfigurationRoutes, { db })
+    await v2.register(servedNetworkRoutes, { db })
     await v2.register(grantRoutes, { db })
     await v2.register(quotaRoutes, { db })
     await v2.register(utilisationRoutes, { db })

@@ -1,3 +1,4 @@
+import { ServedHost, ServedNetwork } from './dhcp/served.ts'
 import {
   AddressScope,
   AddressScopePatch,
@@ -162,6 +163,8 @@ export const sharedSchemas = [
   ReleaseRequest,
   RuleSource,
   ScopeQuota,
+  ServedHost,
+  ServedNetwork,
   Token,
   TokenRequest,
   Utilisation,

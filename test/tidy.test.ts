@@ -34,8 +34,10 @@ const mayImport: Record<string, readonly string[]> = {
     'db',
     'dhcp',
     'errors.ts',
+    'http-client.ts',
     'ids.ts',
     'ip',
+    'metrics',
     'schema.ts',
     'server',
   ],
@@ -46,7 +48,8 @@ const mayImport: Record<string, readonly string[]> = {
   auth: ['errors.ts', 'db'],
   oidc: ['auth', 'oidc-config.ts'],
   policy: ['auth'],
-  keystone: ['bounded-map.ts', 'config.ts', 'errors.ts', 'auth'],
+  'http-client.ts': ['config.ts'],
+  keystone: ['bounded-map.ts', 'config.ts', 'http-client.ts', 'errors.ts', 'auth'],
   rates: ['auth', 'bounded-map.ts', 'errors.ts'],
   server: ['config.ts', 'errors.ts', 'ip'],
   'audit-trail': ['path-pattern.ts', 'auth', 'db', 'policy'],
@@ -100,7 +103,7 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
-  'shared-schemas.ts': ['schema.ts', 'resources'],
+  'shared-schemas.ts': ['schema.ts', 'dhcp', 'resources'],
   'app.ts': [
     'shared-schemas.ts',
     'audit-trail',
@@ -139,7 +142,16 @@ const mayImport: Record<string, readonly string[]> = {
     'resources',
     'server',
   ],
-  'main.ts': ['audit', 'config.ts', 'db', 'errors.ts', 'policy', 'resources', 'serve.ts'],
+  'main.ts': [
+    'audit',
+    'config.ts',
+    'db',
+    'discovery',
+    'errors.ts',
+    'policy',
+    'resources',
+    'serve.ts',
+  ],
 }
 
 const root = new URL('../src/', import.meta.url)

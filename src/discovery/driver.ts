@@ -1,7 +1,10 @@
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
+import type { ClientNames } from '../dhcp/client-names.ts'
 import type { LeaseReport, ServedHost, ServedNetwork } from '../dhcp/served.ts'
 import type { DiscoveryConfig } from './config.ts'
+
+export { type ClientNames, clientIdOf, namesOfClientId } from '../dhcp/client-names.ts'
 
 /** What is served, as it is known here: the API's state some events ago. */
 export type Served = ReadonlyMap<
@@ -92,26 +95,4 @@ export type Automatic = {
     readonly allocation_id: string
     readonly lease_seconds: number
   }): Promise<ServedHost | 'refused' | 'unavailable'>
-}
-
-export type ClientNames = Pick<ServedHost, 'mac_address' | 'client_id' | 'duid' | 'iaid'>
-
-/**
- * The owner id of what a client gets: its MAC, else what it calls itself. A DUID counts first, since
- * not every server gets to know the MAC that is behind it. Null for a client without any name.
- */
-export function clientIdOf({ mac_address, client_id, duid, iaid }: ClientNames): string | null {
-  if (duid !== null) return `duid:${duid}/${iaid ?? 0}`
-  if (mac_address !== null) return mac_address
-  return client_id === null ? null : `client-id:${client_id}`
-}
-
-/** The names that an owner id tells of; null if it is none of `clientIdOf`. */
-export function namesOfClientId(id: string): ClientNames | null {
-  const none = { mac_address: null, client_id: null, duid: null, iaid: null }
-  const duid = /^duid:((?:[0-9a-f]{2}){1,130})\/([0-9]{1,10})$/.exec(id)
-  if (duid?.[1]) return { ...none, duid: duid[1], iaid: Number(duid[2]) }
-  if (/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(id)) return { ...none, mac_address: id }
-  const client = /^client-id:((?:[0-9a-f]{2}){1,255})$/.exec(id)
-  return client?.[1] ? { ...none, client_id: client[1] } : null
 }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createHttpClient } from './http.ts'
+import { createKeystoneClient } from './http.ts'
 
 let folder: string
 let server: Server
@@ -37,7 +37,7 @@ afterAll(() => {
 
 function get(options: { cafile?: string; insecure?: boolean }) {
   const { cafile, insecure = false } = options
-  const http = createHttpClient({ timeout_seconds: 5, cafile, insecure })
+  const http = createKeystoneClient({ timeout_seconds: 5, cafile, insecure })
   return http.send({ method: 'GET', url }).finally(() => http.close())
 }
 
@@ -58,7 +58,7 @@ test('unless no certificate is to be checked', async () => {
 
 test('a file of certificates that is not there is told at once', () => {
   const cafile = join(folder, 'nowhere.pem')
-  expect(() => createHttpClient({ timeout_seconds: 5, cafile, insecure: false })).toThrow(
+  expect(() => createKeystoneClient({ timeout_seconds: 5, cafile, insecure: false })).toThrow(
     `keystone.cafile: ${cafile} cannot be read`,
   )
 })

@@ -2,7 +2,7 @@ import type { Authority } from '../auth/authority.ts'
 import type { Config } from '../config.ts'
 import type { Environment } from './clouds-file.ts'
 import { loadCredentials } from './credentials.ts'
-import { createHttpClient } from './http.ts'
+import { createKeystoneClient } from './http.ts'
 import type { KeystoneObserver } from './observer.ts'
 import { createSession } from './session.ts'
 import { createValidator, type Validator } from './validator.ts'
@@ -31,7 +31,7 @@ export function connectKeystone(
 ): Keystone {
   const credentials = loadCredentials(settings, environment)
   const { www_authenticate_uri, cafile, insecure } = credentials
-  const http = createHttpClient({ timeout_seconds: settings.timeout_seconds, cafile, insecure })
+  const http = createKeystoneClient({ timeout_seconds: settings.timeout_seconds, cafile, insecure })
   const session = createSession({ credentials, http, observer })
   const { validate, remembers } = createValidator({ session, settings, observer })
   return {

@@ -5,7 +5,7 @@ import {
   startRecordedKeystone,
 } from '../../test/helpers/recorded-keystone.ts'
 import { type CredentialSettings, loadCredentials } from './credentials.ts'
-import { createHttpClient, type HttpClient } from './http.ts'
+import { createKeystoneClient, type HttpClient } from './http.ts'
 import { createSession } from './session.ts'
 
 let keystone: RecordedKeystone
@@ -15,7 +15,7 @@ let logins: string[]
 
 beforeEach(async () => {
   keystone = await startRecordedKeystone()
-  http = createHttpClient({ timeout_seconds: 1, cafile: undefined, insecure: false })
+  http = createKeystoneClient({ timeout_seconds: 1, cafile: undefined, insecure: false })
   time = recordedAt
   logins = []
 })

@@ -90,6 +90,16 @@ export const operationRules = {
     'DELETE /v2/blocks/{block_id}/dhcp-options/{version}/{option}',
     'DELETE /v2/interfaces/{interface_id}/dhcp-options/{version}/{option}',
   ]),
+  'dhcp:get_network': decides(
+    'rule:project_reader_or_service',
+    'See a network as machines on it are told of it.',
+    ['GET /v2/networks/{network_id}/dhcp'],
+  ),
+  'dhcp:list_hosts': decides(
+    'rule:project_reader_or_service',
+    'List the machines of a network, and what they are told.',
+    ['GET /v2/networks/{network_id}/dhcp/hosts'],
+  ),
   'utilisation:get': decides(
     'rule:project_reader_or_service',
     'See how full blocks and networks are, were and will be.',

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach } from 'vitest'
 import { loadCredentials } from '../../src/keystone/credentials.ts'
-import { createHttpClient, type HttpClient } from '../../src/keystone/http.ts'
+import { createKeystoneClient, type HttpClient } from '../../src/keystone/http.ts'
 import { createSession } from '../../src/keystone/session.ts'
 import {
   createValidator,
@@ -80,7 +80,7 @@ export function useTokenValidation(): World {
     validator(changes = {}) {
       const settings = { ...defaults, ...changes }
       const { timeout_seconds } = settings
-      http = createHttpClient({ timeout_seconds, cafile: undefined, insecure: false })
+      http = createKeystoneClient({ timeout_seconds, cafile: undefined, insecure: false })
       const credentials = loadCredentials(
         { auth_url: `${keystone.url}/v3`, user_id: 'u1', password: 'right', project_id: 'p1' },
         {},

@@ -1,4 +1,7 @@
 import { Type } from 'typebox'
 
 /** What can be set of the driver `dnsmasq`. */
-export const dnsmasqSettings = Type.Object({}, { additionalProperties: false, default: {} })
+export const dnsmasqSettings = Type.Object(
+  {},
+  { additionalProperties: false, default: {}, description: 'The driver `dnsmasq`.' },
+)

@@ -1,4 +1,7 @@
 import { Type } from 'typebox'
 
 /** What can be set of the driver `kea`. */
-export const keaSettings = Type.Object({}, { additionalProperties: false, default: {} })
+export const keaSettings = Type.Object(
+  {},
+  { additionalProperties: false, default: {}, description: 'The driver `kea`.' },
+)

@@ -48,27 +48,33 @@ const RouteRow = Type.Object({
   metric: Nullable(Type.Integer()),
 })
 
-/** Three statements, however many interfaces, addresses and blocks there are. */
-async function configure(db: Database, nics: readonly Interface[]): Promise<HostInterface[]> {
-  const ids = distinct(nics.flatMap(nic => nic.addresses.map(({ block_id }) => block_id)))
+/** What options of blocks are worked out from, by their ids, in two statements. */
+export async function blockFactsOf(
+  db: Database,
+  ids: readonly string[],
+): Promise<Map<string, HostBlock>> {
   const facts = await rows(db, Facts)`
     select id, cidr, family(cidr) as version, network_id, gateway_ip, dns_nameservers
     from blocks where id = any (${ids}::uuid[])`
   const routes = await rows(db, RouteRow)`
     select block_id, destination, gateway, metric
     from block_routes where block_id = any (${ids}::uuid[]) order by block_id, destination`
-  const said = await saidFor(db, {
-    blocks: ids,
-    interfaces: nics.map(({ id }) => id),
-    networks: distinct([...nics, ...facts].flatMap(({ network_id }) => network_id ?? [])),
-  })
   const routesOf = new Map<string, Route[]>()
   for (const { block_id, ...route } of routes) {
     routesOf.set(block_id, [...(routesOf.get(block_id) ?? []), route])
   }
-  const blocks = new Map<string, HostBlock>(
-    facts.map(block => [block.id, { ...block, routes: routesOf.get(block.id) ?? [] }]),
-  )
+  return new Map(facts.map(block => [block.id, { ...block, routes: routesOf.get(block.id) ?? [] }]))
+}
+
+/** Three statements, however many interfaces, addresses and blocks there are. */
+async function configure(db: Database, nics: readonly Interface[]): Promise<HostInterface[]> {
+  const ids = distinct(nics.flatMap(nic => nic.addresses.map(({ block_id }) => block_id)))
+  const blocks = await blockFactsOf(db, ids)
+  const said = await saidFor(db, {
+    blocks: ids,
+    interfaces: nics.map(({ id }) => id),
+    networks: distinct([...nics, ...blocks.values()].flatMap(one => one.network_id ?? [])),
+  })
   return nics.map(nic => configureInterface(nic, { blocks, said }))
 }
 

@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Api, type ApiEvent, ApiFailure } from './api.ts'
+import type { Change } from './driver.ts'
+import type { Replica } from './replica.ts'
+import { type Stale, staleAfter } from './stale.ts'
+
+export type FollowOptions = {
+  readonly api: Api
+  readonly replica: Replica
+  /** The networks that are served. */
+  readonly wanted: ReadonlySet<string>
+  /** Behind what was taken over before; null if all is to be read. */
+  readonly cursor: string | null
+  /**
+   * Takes over changes, all of them before `cursor`, which is null while they are not complete.
+   * `events` are those that led to them.
+   */
+  readonly take: (
+    changes: readonly Change[],
+    cursor: string | null,
+    events: readonly ApiEvent[],
+  ) => Promise<void>
+  /** The API answered, or did not, and why. */
+  readonly onContact: (failure: Error | null) => void
+  readonly signal: AbortSignal
+}
+
+const waitSeconds = 30
+const pauses = { first: 100, longest: 5000 }
+/** How many hosts are asked for by their ids at a time, and from how many on all of them are read. */
+const namedMax = 200
+const namedInAllMax = 4000
+
+/** Follows the API until the signal: reads all there is, then what events say has changed. */
+export async function follow(options: FollowOptions): Promise<void> {
+  const { api, replica, wanted, take, onContact, signal } = options
+  let { cursor } = options
+  let pause = pauses.first
+  while (!signal.aborted) {
+    try {
+      if (cursor === null) {
+        const from = await api.newestCursor()
+        for (const id of wanted) await takeAll(id, options)
+        await take([], from, [])
+        cursor = from
+        onContact(null)
+      }
+      const page = await api.events(cursor, waitSeconds, signal)
+      onContact(null)
+      const changes = await reread(staleAfter(page.events, replica, wanted), options)
+      if (page.cursor !== cursor) await take(changes, page.cursor, page.events)
+      cursor = page.cursor
+      pause = pauses.first
+    } catch (error) {
+      if (signal.aborted) return
+      if (!(error instanceof ApiFailure)) throw error
+      // Events are kept for some time only: who was away for longer reads all there is.
+      if (error.code === 'events_expired') cursor = null
+      else onContact(error)
+      await sleep(pause * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
+      pause = Math.min(2 * pause, pauses.longest)
+    }
+  }
+}
+
+/** Reads a network with all its hosts, and takes over what is different, page by page. */
+async function takeAll(id: string, { api, replica, take }: FollowOptions): Promise<void> {
+  const network = await api.network(id)
+  if (network === null) return take([{ type: 'network_gone', network_id: id }], null, [])
+  await take([{ type: 'network', network }], null, [])
+  const seen = new Set<string>()
+  for await (const page of api.hosts(id)) {
+    for (const host of page) seen.add(host.id)
+    await take(
+      page.map(host => ({ type: 'host', network_id: id, host })),
+      null,
+      [],
+    )
+  }
+  const gone = [...(replica.served.get(id)?.hosts.keys() ?? [])].filter(one => !seen.has(one))
+  await take(
+    gone.map(host_id => ({ type: 'host_gone', network_id: id, host_id })),
+    null,
+    [],
+  )
+}
+
+async function reread({ networks, hosts }: Stale, options: FollowOptions): Promise<Change[]> {
+  const { api, replica } = options
+  const changes: Change[] = []
+  const named = new Map([...hosts].map(([id, ids]) => [id, new Set(ids)]))
+  for (const id of networks) {
+    const known = replica.served.get(id)
+    const network = await api.network(id)
+    if (network === null) changes.push({ type: 'network_gone', network_id: id })
+    else if (known) {
+      changes.push({ type: 'network', network })
+      // What is set on an interface stands above what is set on its network.
+      const own = [...known.hosts.values()].filter(({ options }) => options.length > 0)
+      const ids = named.get(id) ?? new Set()
+      for (const host of own) ids.add(host.id)
+      named.set(id, ids)
+    } else await takeAll(id, options)
+  }
+  for (const [id, ids] of named) {
+    if (networks.has(id) && !replica.served.has(id)) continue
+    if (ids.size > namedInAllMax) await takeAll(id, options)
+    else changes.push(...(await rereadHosts(id, [...ids], api)))
+  }
+  return changes
+}
+
+async function rereadHosts(network_id: string, ids: readonly string[], api: Api) {
+  const changes: Change[] = []
+  for (let start = 0; start < ids.length; start += namedMax) {
+    const asked = ids.slice(start, start + namedMax)
+    const found = await api.hostsNamed(network_id, asked)
+    const there = new Set(found.map(({ id }) => id))
+    for (const host of found) changes.push({ type: 'host', network_id, host })
+    for (const host_id of asked) {
+      if (!there.has(host_id)) changes.push({ type: 'host_gone', network_id, host_id })
+    }
+  }
+  return changes
+}
