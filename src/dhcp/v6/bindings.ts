@@ -1,6 +1,6 @@
 import { parseAddress } from '../../ip/address.ts'
 import { parsePrefix } from '../../ip/prefix.ts'
-import type { ConfiguredOption } from '../configuration.ts'
+import type { OptionValue } from '../configuration.ts'
 import { encodeOption } from '../option-types.ts'
 import { addressKey, prefixKey } from './associations.ts'
 import { type Option, optionCodes } from './codec.ts'
@@ -120,7 +120,7 @@ export function leaseOf(text: string, endsAt: number | null = null): Lease {
  * tell clients to unicast are left out: this server wants to hear them through relays and port
  * security, so that it offers no Server Unicast (RFC 8415 §21.12).
  */
-export function prepareOptions(subnets: readonly (readonly ConfiguredOption[])[]): PreparedOptions {
+export function prepareOptions(subnets: readonly (readonly OptionValue[])[]): PreparedOptions {
   const prepared = new Map<number, readonly Option[]>()
   for (const { option, value } of subnets.flat()) {
     const { code, version } = option

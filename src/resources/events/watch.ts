@@ -12,7 +12,11 @@ export type EventWatch = {
   close(): void
 }
 
-const pollMilliseconds = 50
+/**
+ * How long an event may wait to be seen. It is half of what a reader waits on average before it can act, and
+ * the question takes the database some 50 µs: 0.25 % of a processor while anybody waits.
+ */
+const pollMilliseconds = 20
 
 /** Asks the database for the newest event, and only while somebody waits. */
 export function watchEvents(db: Database): EventWatch {
