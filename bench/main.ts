@@ -130,7 +130,7 @@ program
   .option('--sizes <hosts>', 'for start and change (1000,16384,65533; 0: none)', counts)
   .option('--rounds <n>', 'of which the medians are taken (3)', positive)
   .option('--seconds <n>', 'of one trial (2)', positive)
-  .option('--rate-steps <n>', 'in search of the highest rate with little loss (4)', Number)
+  .option('--rate-steps <n>', 'in search of the highest rate with little loss (3)', Number)
   .option('--changes <n>', 'of hosts, for each size (300)', positive)
   .action(async ({ json, save: isSaved, quick = false, rateSteps, ...flags }: DhcpFlags) => {
     const steps = rateSteps === undefined ? {} : { rate_steps: rateSteps }

@@ -6,7 +6,7 @@ import { RateSearch } from './rate-search.ts'
 import { medianRate } from './report.ts'
 import type { DhcpServer } from './servers.ts'
 import { type DhcpSettings, findLoads, populationOf } from './settings.ts'
-import { lossLimit, type Pace, runTrial, type Trial } from './trial.ts'
+import { keepsRate, type Pace, runTrial, type Trial } from './trial.ts'
 
 const window = 64
 /** Where a search begins, as a part of the rate in the closed loop; perfdhcp needs much itself. */
@@ -123,9 +123,6 @@ export async function guarded<Result>(
     return null
   }
 }
-
-const keepsRate = ({ loss_percent, kept_pace, wrong }: Trial) =>
-  kept_pace && wrong === 0 && loss_percent < lossLimit
 
 /** In each round another one begins. */
 function rotate<Item>(items: readonly Item[], round: number): Item[] {

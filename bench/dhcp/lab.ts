@@ -43,7 +43,7 @@ const stopMs = 10_000
 
 /** Two network namespaces, joined by one link, with nothing else in them; and a folder. */
 export class Lab {
-  readonly folder = mkdtempSync(join(tmpdir(), 'melange-dhcp-'))
+  readonly folder = mkdtempSync(join(tmpdir(), 'melange-bench-dhcp-'))
   readonly servers = `${prefix}${process.pid}-servers`
   readonly clients = `${prefix}${process.pid}-clients`
   readonly #guard: ChildProcess
@@ -68,7 +68,7 @@ export class Lab {
     return folder
   }
 
-  /** Starts a program in a namespace, or beside them. */
+  /** Starts a program in a namespace, or, one at a time, beside them. */
   start({ namespace, command, environment = {} }: StartOptions): Started {
     const [program = '', ...args] = namespace
       ? ['ip', 'netns', 'exec', namespace, ...command]
@@ -80,6 +80,10 @@ export class Lab {
     })
     const forget = endWithUs(child)
     child.once('exit', forget)
+    if (!namespace) {
+      this.#guard.stdin?.write(`${child.pid ?? ''}\n`)
+      child.once('exit', () => this.#guard.stdin?.write('\n'))
+    }
     let said = ''
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', chunk => (said = `${said}${chunk}`.slice(-4000)))
@@ -153,8 +157,12 @@ async function end(child: ChildProcess): Promise<void> {
   clearTimeout(timer)
 }
 
-/** A shell program: when its input ends, it removes folder $1 and namespaces $2 and $3 with all. */
-const guardProgram = `read -r end_of_input
+/**
+ * A shell program: when its input ends, it ends the process that was named last, and removes folder
+ * $1, and namespaces $2 and $3 with all that runs there.
+ */
+const guardProgram = `while read -r process; do running=$process; done
+if [ -n "$running" ]; then kill -s KILL "$running" 2>/dev/null; fi
 folder=$1; shift
 for name in "$@"; do
   ip netns pids "$name" 2>/dev/null | xargs --no-run-if-empty kill -s KILL

@@ -17,12 +17,17 @@ export type SearchResult = {
 }
 
 type Given = {
-  readonly machine: Awaited<ReturnType<typeof describeMachine>>
+  readonly machine: Awaited<ReturnType<typeof describeMachine>> & {
+    readonly kernel: string
+    readonly versions: readonly string[]
+  }
   readonly settings: DhcpSettings
   readonly trials: readonly Trial[]
   readonly searches: readonly SearchResult[]
   readonly sizes: readonly Size[]
   readonly failures: readonly Failure[]
+  /** Differences that `melange audit` found. */
+  readonly audit: number
 }
 
 export type Goal = {
@@ -51,7 +56,7 @@ const startLimitMs = 2000
 
 /** The one object that `dhcp --json` prints. */
 export function makeDhcpReport(given: Given) {
-  const { machine, settings, trials, searches, sizes, failures } = given
+  const { machine, settings, trials, searches, sizes, failures, audit } = given
   const closed = findLoads(settings.loads).flatMap(load =>
     settings.servers.flatMap(server => figureOf(trials, { server, load: load.name }) ?? []),
   )
@@ -77,8 +82,10 @@ export function makeDhcpReport(given: Given) {
     sizes,
     wrong: trials.reduce((sum, { wrong }) => sum + wrong, 0),
     failures,
-    /** Whether ours failed, or told a client a wrong address. */
-    has_failed: failures.some(isOurs) || trials.some(one => isOurs(one) && one.wrong > 0),
+    audit,
+    /** Whether ours failed, told a client a wrong address, or left something amiss. */
+    has_failed:
+      audit > 0 || failures.some(isOurs) || trials.some(one => isOurs(one) && one.wrong > 0),
     trials,
   }
 }
@@ -180,6 +187,7 @@ export function asDhcpTable(report: DhcpReport): string {
   return [
     `${report.date.slice(0, 10)}, ${machine.cpus} × ${machine.model}, ${machine.memory_mb} MB,`,
     `Node ${machine.node}, PostgreSQL ${machine.postgres} (fsync ${machine.fsync}),`,
+    `Linux ${machine.kernel}, ${machine.versions.join(', ')}; load ${machine.load_average} at the start;`,
     `${settings.rounds} rounds of ${settings.seconds} s` +
       `${settings.quick ? '; a quick run, good for nothing but a look' : ''}:`,
     '',
@@ -225,12 +233,12 @@ export function asDhcpTable(report: DhcpReport): string {
     ...sizes.map(({ hosts, server, first_start_ms, start_ms, peak_mb, change_ms }) => {
       const change = change_ms
         ? [change_ms.p50, change_ms.p99, change_ms.max, change_ms.count].join(' | ')
-        : ' | | | '
+        : ' |  |  | '
       return `| ${hosts} | ${server} | ${first_start_ms} | ${start_ms} | ${peak_mb} | ${change} |`
     }),
     '',
     ...failures.map(({ server, what, why }) => `Failed: ${server}, ${what}: ${why.split('\n')[0]}`),
-    `Wrong answers: ${report.wrong}.`,
+    `Wrong answers: ${report.wrong}. Audit: ${report.audit} differences.`,
     '',
   ].join('\n')
 }

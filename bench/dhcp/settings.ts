@@ -22,11 +22,9 @@ export const serverNames = ['ours', 'ours-durable', 'kea-1', 'kea-2', 'kea-postg
 
 /** What is put under load unless something else is asked for. */
 export const defaultLoads = [
-  ...loads.filter(({ clients }) => clients !== 'automatic'),
-  ...loads.filter(({ clients, version, relayed }) => {
-    return clients === 'automatic' && version === 4 && relayed
-  }),
-].map(({ name }) => name)
+  ...['relay-new', 'relay-known', 'broadcast-new', 'broadcast-known', 'v6-new', 'v6-known'],
+  'relay-automatic',
+]
 
 const quickLoads = ['relay-new', 'relay-known', 'relay-automatic']
 
@@ -42,7 +40,7 @@ export function completeSettings(
     sizes: given.sizes ?? (quick ? [1000] : [1000, 16_384, 65_533]),
     rounds: given.rounds ?? (quick ? 1 : 3),
     seconds: given.seconds ?? (quick ? 0.5 : 2),
-    rate_steps: given.rate_steps ?? (quick ? 1 : 4),
+    rate_steps: given.rate_steps ?? (quick ? 1 : 3),
     rate_loads: chosen.filter(name => ['relay-new', 'relay-known'].includes(name)),
     changes: given.changes ?? (quick ? 30 : 300),
     quick,
@@ -75,4 +73,17 @@ function isInstalled(program: string): boolean {
   } catch {
     return false
   }
+}
+
+/** What the other servers call themselves. */
+export function findVersions({ servers }: DhcpSettings): string[] {
+  const has = (start: string) => servers.some(name => name.startsWith(start))
+  const ask = (program: string, option: string) =>
+    execFileSync(program, [option], { encoding: 'utf8' }).split('\n')[0] ?? ''
+  return [
+    ...(has('kea') ? [`Kea ${ask('kea-dhcp4', '-v')}`] : []),
+    ...(has('dnsmasq')
+      ? [ask('dnsmasq', '--version').replace(/^(\w+) version (\S+).*/, '$1 $2')]
+      : []),
+  ]
 }

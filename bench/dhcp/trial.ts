@@ -40,6 +40,8 @@ export type Trial = {
 
 const answerMs = 120_000
 const closedTimeout = 3
+/** What is too short for the compiler says nothing of the rates that follow. */
+const warmUpSeconds = (seconds: number) => Math.min(1, seconds)
 
 type Given = {
   readonly lab: Lab
@@ -95,7 +97,7 @@ export async function runTrial(given: Given): Promise<Trial> {
   }
 }
 
-/** Hot code and an open lease file, for clients that are not measured, where there are such. */
+/** Until the code is hot; by clients that are not measured, where there are others. */
 async function warmUp({ program, load, population, seconds, running }: Given & Run) {
   const isKnown = load.clients === 'known'
   await program.run({
@@ -103,7 +105,7 @@ async function warmUp({ program, load, population, seconds, running }: Given & R
     first: isKnown ? 0 : running.first + population.new,
     clients: isKnown ? population.known : population.spare,
     expects: running.expects,
-    seconds: Math.min(1, seconds / 3),
+    seconds: warmUpSeconds(seconds),
     pace: { window: 64 },
     timeout_seconds: closedTimeout,
   })
@@ -139,7 +141,7 @@ export type Measured = Pick<
 >
 
 /** At which loss a rate counts no more, and how much of a rate the generator has to reach. */
-export const lossLimit = 1
+const lossLimit = 1
 const paceLimit = 0.97
 
 /** What a result says, without what it cost. */
@@ -157,6 +159,11 @@ export function assess(result: Measured, pace: Pace) {
     ack_p99_ms: ack_ms?.p99 ?? null,
   }
 }
+
+/** Whether a server answered nearly all, as fast as they came. */
+export const keepsRate = (
+  trial: Pick<ReturnType<typeof assess>, 'loss_percent' | 'kept_pace' | 'wrong'>,
+): boolean => trial.kept_pace && trial.wrong === 0 && trial.loss_percent < lossLimit
 
 /** Waits until a client is answered, of those that are not measured. */
 async function waitForAnswers({ program, load, population, running }: Given & Run) {
