@@ -38,6 +38,7 @@ export function createFedServer({
   const whole = `Dhcp${version}`
   let leaseFile = ''
   let fault: string | null = null
+  let applied = ''
   let told: { readonly pid: unknown; readonly at: number } | null = null
   let timer: NodeJS.Timeout | null = null
 
@@ -77,11 +78,12 @@ export function createFedServer({
       const config = await running()
       leaseFile = leaseFileOf(version, name, config)
       await checkCommands(name, await control.command('list-commands'))
-      const wanted = withOurs(version, config, ours, needs)
+      const text = JSON.stringify(ours)
       // Kea opens its sockets and reads its leases anew, and so is left alone if nothing differs.
-      if (told === null || JSON.stringify(wanted) !== JSON.stringify(config)) {
-        await control.command('config-set', { [whole]: wanted })
+      if (told === null || text !== applied) {
+        await control.command('config-set', { [whole]: withOurs(version, config, ours, needs) })
       }
+      applied = text
       const status = await control.command('status-get')
       told = { pid: status?.pid, at: Date.now() }
       timer ??= setInterval(() => void look(), lookMilliseconds)

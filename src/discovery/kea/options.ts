@@ -1,6 +1,6 @@
 import { encodeOption } from '../../dhcp/option-types.ts'
 import { type OptionDefinition, optionOf } from '../../dhcp/options.ts'
-import type { ServedOption } from '../../dhcp/served.ts'
+import type { ServedHost, ServedNetwork, ServedOption, ServedSubnet } from '../../dhcp/served.ts'
 import { type IpVersion, parseAddress } from '../../ip/address.ts'
 
 /** An option as Kea keeps it: its bytes as hex, whatever Kea knows of its type. */
@@ -51,6 +51,31 @@ const elsewhere: Readonly<Record<IpVersion, ReadonlySet<number>>> = {
   ]),
   // Clients are to be heard through relays and port security, so that nobody is told to unicast.
   6: new Set([12]),
+}
+
+const ofSubnet = new WeakMap<ServedSubnet, readonly ServedOption[]>()
+
+/**
+ * The options that Kea tells in a subnet. A DHCPv6 client has addresses in several at once, but is told
+ * the options of one: those of the others stand there, too, behind its own.
+ */
+export function optionsIn(
+  { subnets }: ServedNetwork,
+  subnet: ServedSubnet,
+  own: ServedHost['options'] = [],
+): readonly ServedOption[] {
+  const known = own.length === 0 ? ofSubnet.get(subnet) : undefined
+  if (known) return known
+  const said = ({ block_id, options }: ServedSubnet) =>
+    own.find(one => one.block_id === block_id)?.options ?? options
+  const others = subnets.filter(one => one.version === 6 && one !== subnet)
+  const lists = [subnet, ...(subnet.version === 6 ? others : [])].map(said)
+  const [first = [], ...more] = lists
+  const codes = new Set(first.map(({ code }) => code))
+  const added = more.flat().filter(({ code }) => !codes.has(code) && codes.add(code))
+  const options = added.length === 0 ? first : [...first, ...added]
+  if (own.length === 0) ofSubnet.set(subnet, options)
+  return options
 }
 
 const worked = new WeakMap<readonly ServedOption[], Told>()

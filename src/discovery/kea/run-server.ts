@@ -181,7 +181,7 @@ const levels = /^\S+ \S+ (WARN|ERROR|FATAL)\b/
 function logLine(log: Logger, server: string, line: string): void {
   const level = levels.exec(line)?.[1]
   if (level === 'ERROR' || level === 'FATAL') log.error({ server, line }, 'Kea says')
-  else log[level === 'WARN' ? 'warn' : 'debug']({ server, line }, 'Kea says')
+  else log[level === 'WARN' ? 'info' : 'debug']({ server, line }, 'Kea says')
 }
 
 /** Ends the Kea of a process before this one that could not end it. */
