@@ -4,6 +4,7 @@ import type { TSchema } from 'typebox'
 import { buildApp } from '../src/app.ts'
 import { Config, loadConfig } from '../src/config.ts'
 import type { OpenDatabase } from '../src/db/database.ts'
+import { DiscoveryConfig } from '../src/discovery/config.ts'
 import { errorCatalogue } from '../src/errors.ts'
 import { loadPolicy } from '../src/policy/file.ts'
 import { describeCaller, describeRules } from '../src/policy/sample.ts'
@@ -17,8 +18,10 @@ export async function generateDocs(): Promise<Record<string, string>> {
     'docs/openapi.json': await openApi(),
     'docs/errors.md': errors(),
     'docs/configuration.md': configuration(),
+    'docs/dhcp-configuration.md': dhcpConfiguration(),
     'docs/policy.md': policy(),
     'docs/melange.schema.json': `${JSON.stringify(Config, null, 2)}\n`,
+    'docs/melange-dhcp.schema.json': `${JSON.stringify(DiscoveryConfig, null, 2)}\n`,
   }
 }
 
@@ -104,6 +107,21 @@ Melange needs no configuration. What it reads, the later over the earlier: the d
 | setting | default | bounds | meaning |
 |---|---|---|---|
 ${settings(Config as Described).join('\n')}
+`
+}
+
+function dhcpConfiguration(): string {
+  return `# Configuration of \`melange dhcp\`
+
+${notice}
+
+A YAML file, which \`melange dhcp --config FILE\` reads; [guides/dhcp.md](guides/dhcp.md) has an example. Its JSON
+Schema is [melange-dhcp.schema.json](melange-dhcp.schema.json); unknown settings are refused. The environment has
+\`MELANGE_TOKEN\`, instead of \`api.token_file\`.
+
+| setting | default | bounds | meaning |
+|---|---|---|---|
+${settings(DiscoveryConfig as Described).join('\n')}
 `
 }
 

@@ -80,6 +80,16 @@ export const interfaceErrors = {
     title: 'There is an interface of this id',
     advice: 'Use it, change it with PATCH, or leave `id` out to get a new one.',
   },
+  client_id_taken: {
+    status: 409,
+    title: 'Another interface of the network is known by the client identifier',
+    advice: 'Find it with `client_id`, and let it go there first.',
+  },
+  duid_taken: {
+    status: 409,
+    title: 'Another interface of the network is known by the DUID, and by the IAID or any',
+    advice: 'Find it with `duid`; give each interface of the machine its own `iaid`.',
+  },
   interface_without_network: {
     status: 409,
     title: 'The interface is on no network',

@@ -7,6 +7,7 @@ import { DataFolderInUse } from './db/data-folder-lock.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { NewerSchema } from './db/migrate.ts'
 import { databaseName, openDatabase } from './db/open.ts'
+import { addDhcpCommand } from './discovery/command.ts'
 import { IpamError } from './errors.ts'
 import { addPolicyCommands } from './policy/commands.ts'
 import { PolicyError } from './policy/policy-error.ts'
@@ -64,6 +65,7 @@ program
 
 addTokenCommands(program, work => attempt(config => withDatabase(config, work)))
 addPolicyCommands(program, attempt)
+addDhcpCommand(program, version)
 
 await program.parseAsync()
 

@@ -123,6 +123,21 @@ begin
   return lock_interfaces_of(device, case when only_own then project end);
 end $$;
 
+-- Names that interfaces are to have, and those of interfaces that may lose theirs.
+create or replace function lock_interface_names(names text[], gone uuid[]) returns void
+language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended(n.name, 13))
+  from (
+    select lower(n.name) as name from unnest(names) n (name)
+    union
+    select unnest(array[i.id::text, lower(i.v1_id),
+      'client-id/' || i.network_id || '/' || i.client_id, 'duid/' || i.network_id || '/' || i.duid])
+    from interfaces i where i.id = any (gone)
+    order by name
+  ) n;
+end $$;
+
 -- The same for all that an operation on interfaces will change, after the interfaces: the ids and
 -- names of new ones and of those that go (`gone`: who wants the name of one that is going waits for
 -- it here, with no MACs in hand), the networks and blocks from which addresses are taken (`taking`:
@@ -137,13 +152,7 @@ declare
   wanted uuid[];
   found uuid[];
 begin
-  perform pg_advisory_xact_lock(hashtextextended(n.name, 13))
-  from (
-    select lower(n.name) as name from unnest(names) n (name)
-    union
-    select unnest(array[i.id::text, lower(i.v1_id)]) from interfaces i where i.id = any (gone)
-    order by name
-  ) n;
+  perform lock_interface_names(names, gone);
   wanted := network_ids
     || array(select t.network_id from jsonb_to_recordset(taking) t (network_id uuid));
   found := array(
@@ -163,8 +172,8 @@ begin
     select a.block_id from allocations a where a.id = any (held)), projects, more, held);
 end $$;
 
--- Creates interfaces of a device: a JSON array of id, network_id, name, tags, follows_addresses and
--- v1_id. Answers those ids that were not taken already.
+-- Creates interfaces of a device: a JSON array of id, network_id, name, tags, follows_addresses,
+-- v1_id, client_id, duid and iaid. Answers those ids that were not taken already.
 create or replace function insert_interfaces(project text, device text, wanted jsonb)
 returns uuid[] language plpgsql as $$
 declare
@@ -172,11 +181,11 @@ declare
 begin
   with added as (
     insert into interfaces as i (id, device_id, project_id, network_id, follows_addresses, v1_id,
-      name, tags, attached_at)
+      name, tags, client_id, duid, iaid, attached_at)
     select w.id, device, project, w.network_id, coalesce(w.follows_addresses, false), w.v1_id,
-      w.name, w.tags, wall_time()
+      w.name, w.tags, w.client_id, w.duid, w.iaid, wall_time()
     from jsonb_to_recordset(wanted) w (id uuid, network_id uuid, follows_addresses boolean,
-      v1_id text, name text, tags text[])
+      v1_id text, name text, tags text[], client_id text, duid text, iaid bigint)
     order by w.id
     on conflict (id) do nothing returning i.id
   )

@@ -28,7 +28,7 @@ const decidedInBatches: ReadonlySet<string> = new Set([
 ])
 
 /** Members of bodies that end in `_id` and name nothing that has an owner. */
-const onlyTexts = new Set(['project_id', 'owner_id', 'device_id'])
+const onlyTexts = new Set(['project_id', 'owner_id', 'device_id', 'client_id'])
 
 type Schema = {
   readonly $ref?: string

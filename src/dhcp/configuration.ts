@@ -37,6 +37,9 @@ export type BlockFacts = {
 /** An option that is in force. */
 export type ConfiguredOption = Sourced<unknown> & { readonly option: OptionDefinition }
 
+/** What of it machines are told. */
+export type OptionValue = Pick<ConfiguredOption, 'option' | 'value'>
+
 /**
  * The options for the machines of a block, by code. `set` is what is set on what the block is in, the
  * nearest first, all of the version of the block. What the block itself says (its gateway for one)

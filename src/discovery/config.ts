@@ -12,35 +12,46 @@ const closed = <P extends TProperties>(properties: P, options: object = {}) =>
 
 const InterfaceName = Type.String({
   pattern: '^[^/\\s]{1,15}$',
-  description: 'As `ip link` names it.',
+  description: 'On which its machines are, as `ip link` names it; without one they come by relays.',
 })
 const NamespaceName = Type.String({
   pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$',
   description: 'Network namespace, as `ip netns` names it; without one that of the process.',
 })
-const AddressText = Type.String({ minLength: 2, maxLength: 45 })
+const AddressText = Type.String({
+  minLength: 2,
+  maxLength: 45,
+  description: 'An IPv4 or IPv6 address.',
+})
 
 /** Everything that can be set of `melange dhcp`; docs/dhcp-configuration.md is made of it. */
 export const DiscoveryConfig = closed(
   {
-    name: Type.String({
-      minLength: 1,
-      maxLength: 64,
-      default: hostname(),
-      description: 'Of this server, in leases and in its own DUID; the host name if left out.',
-    }),
-    api: closed({
-      url: Type.String({ pattern: '^https?://', description: 'Of the API, without /v2.' }),
-      token_file: Type.Optional(
-        Type.String({
-          minLength: 1,
-          description: 'File with a token of role `service`. Environment: MELANGE_TOKEN.',
-        }),
-      ),
-      ca_file: Type.Optional(
-        Type.String({ minLength: 1, description: 'Certificates to trust instead of the usual.' }),
-      ),
-    }),
+    name: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        description: 'Of this server, in leases; the host name if left out.',
+      }),
+    ),
+    api: closed(
+      {
+        url: Type.String({ pattern: '^https?://', description: 'Of the API, without /v2.' }),
+        token_file: Type.Optional(
+          Type.String({
+            minLength: 1,
+            description: 'File with a token of role `service`. Environment: MELANGE_TOKEN.',
+          }),
+        ),
+        ca_file: Type.Optional(
+          Type.String({
+            minLength: 1,
+            description: "File of certificates (PEM) to trust instead of the system's.",
+          }),
+        ),
+      },
+      { description: 'Where it learns what to serve, and reports leases.' },
+    ),
     state_dir: Type.String({
       minLength: 1,
       default: 'melange-dhcp-data',
@@ -54,7 +65,7 @@ export const DiscoveryConfig = closed(
           description: 'Where /healthz, /readyz and /metrics are.',
         }),
       },
-      { default: {} },
+      { default: {}, description: 'How it fares.' },
     ),
     driver: Type.Union([Type.Literal('builtin'), Type.Literal('dnsmasq'), Type.Literal('kea')], {
       default: 'builtin',
@@ -123,7 +134,10 @@ export const DiscoveryConfig = closed(
 )
 
 /** What is set, and the token. */
-export type DiscoveryConfig = Static<typeof DiscoveryConfig> & { readonly token: string }
+export type DiscoveryConfig = Static<typeof DiscoveryConfig> & {
+  readonly name: string
+  readonly token: string
+}
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -149,7 +163,7 @@ export function loadDiscoveryConfig(
   const file = value.api.token_file
   const token = MELANGE_TOKEN || (file === undefined ? '' : readText(file).trim())
   if (!token) throw new ConfigError(`${path}: api.token_file or MELANGE_TOKEN is needed`)
-  return { ...value, token }
+  return { ...value, name: value.name ?? hostname().slice(0, 64), token }
 }
 
 function readYaml(path: string): unknown {

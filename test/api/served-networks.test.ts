@@ -3,8 +3,10 @@ import type { ServedHost, ServedNetwork } from '../../src/dhcp/served.ts'
 import type { Block } from '../../src/resources/blocks/schema.ts'
 import { type Answer, expectProblem, expectStatus, useApi } from '../helpers/api.ts'
 import { createInterface } from '../helpers/interfaces.ts'
+import { policiesOf } from '../helpers/policies.ts'
 
 const api = useApi()
+const policies = policiesOf(api)
 const mac_address = '52:54:00:00:00:01'
 const nowhere = '3f2b0a52-6c1d-4f0e-9a55-0d6c6f1f0001'
 
@@ -54,6 +56,57 @@ describe('a served network', () => {
       boot_files: [],
       unknown_clients: null,
     })
+  })
+
+  test('tells what unknown clients get, and what machines boot from, by the nearest policy', async () => {
+    const subnet = async (id = four.id) => {
+      const found = (await served()).subnets.find(one => one.block_id === id)
+      return found && [found.unknown_clients, found.boot_files]
+    }
+    const boot_files = [
+      { architectures: [7, 9], server: null, file: 'ipxe.efi' },
+      { architectures: [0], server: '192.0.2.1', file: 'undionly.kpxe' },
+    ]
+    const far = await policies.create({
+      unknown_clients: { lease_seconds: 600, purpose: 'guests' },
+      boot_files,
+    })
+    await policies.attach('/v2/address-scopes/public', far)
+    const gift = { project_id: 'red', lease_seconds: 600, purpose: 'guests' }
+    expect(await subnet()).toEqual([gift, boot_files])
+    expect(await subnet(six.id)).toEqual([gift, boot_files])
+    const rules = { unknown_clients: { lease_seconds: 60 }, boot_files: [] }
+    const near = await policies.create(rules, 'near')
+    await policies.attach(`/v2/blocks/${four.id}`, near)
+    expect(await subnet()).toEqual([{ project_id: 'red', lease_seconds: 60, purpose: null }, []])
+    expect(await subnet(six.id)).toEqual([gift, boot_files])
+    await policies.change(near, { rules: { unknown_clients: null } })
+    expect(await subnet()).toEqual([null, boot_files])
+    const project_id = 'guests'
+    const unknown_clients = { lease_seconds: 60, project_id }
+    await policies.change(near, { rules: { unknown_clients } })
+    expect(await subnet()).toEqual([
+      { ...gift, project_id, lease_seconds: 60, purpose: null },
+      boot_files,
+    ])
+    const effective = expectStatus(200, await api.get(`/v2/blocks/${four.id}/rules`))
+    expect(effective).toMatchObject({
+      unknown_clients: { value: unknown_clients, source: { policy_id: near.id } },
+      boot_files: { value: boot_files, source: { policy_id: far.id } },
+    })
+  })
+
+  test('gives unknown clients addresses of its project, else of that of the block, else none', async () => {
+    const policy_id = (await policies.create({ unknown_clients: { lease_seconds: 60 } })).id
+    const shared = expectStatus(201, await api.post('/v2/networks', { policy_id })).id
+    await api.createBlock('10.8.0.0/24', { network_id: shared, project_id: 'blue' })
+    await api.createBlock('10.9.0.0/24', { network_id: shared })
+    const { subnets } = expectStatus(
+      200,
+      await api.get(`/v2/networks/${shared}/dhcp`),
+    ) as unknown as ServedNetwork
+    const whose = subnets.map(one => [one.cidr, one.unknown_clients?.project_id])
+    expect(Object.fromEntries(whose)).toEqual({ '10.8.0.0/24': 'blue', '10.9.0.0/24': undefined })
   })
 
   test('bears an entity tag of its content', async () => {

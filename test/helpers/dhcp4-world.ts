@@ -43,16 +43,15 @@ export function toldOf(cidr: string, set: Set4 = {}, boots: readonly BootFacts[]
 export function subnetOf(cidr: string, set: Set4 = {}, boots: readonly BootFacts[] = []): Subnet {
   const [first = '', length] = cidr.split('/')
   const told = toldOf(cidr, set, boots)
-  return { id: cidr, first: numberOf(first), length: Number(length), told }
+  return { id: cidr, first: numberOf(first), length: Number(length), told, automatic: null }
 }
 
 export function linkOf(id: string, subnets: readonly Subnet[], more: Partial<Link> = {}): Link {
   return {
     id,
     subnets,
-    circuits: [],
+    relays: [],
     is_authoritative: true,
-    automatic: null,
     lease_seconds: 3600,
     rapid_commit: false,
     mtu: 1500,
@@ -66,7 +65,11 @@ export function reservationOf(
   more: Partial<Reservation> = {},
 ): Reservation {
   const times = { expires_at: null, declined_until: null }
-  const kept = { allocation_id: `allocation of ${address}`, address: numberOf(address) }
+  const kept = {
+    allocation_id: `allocation of ${address}`,
+    address: numberOf(address),
+    text: address,
+  }
   return { ...kept, subnet, told: subnet.told, ...times, ...more }
 }
 
@@ -79,33 +82,40 @@ export type WorldFacts = {
   readonly set?: Set4
   readonly boots?: readonly BootFacts[]
   readonly link?: Partial<Link>
+  /** Of `net`. */
+  readonly automatic?: Subnet['automatic']
+  readonly is_automatic?: boolean
   readonly a?: Partial<Reservation>
 }
 
 /**
  * Two links. `net`, to which the server is attached: a has 10.0.0.5, b 10.0.0.6, and a machine with
- * a client identifier 10.0.0.7. `far`, behind a router: c has addresses in both its subnets.
+ * a client identifier 10.0.0.7. `far`, behind a router: c has addresses in both its subnets. `named`,
+ * behind a relay that is the only one for it: c has 10.3.0.7.
  */
-export function worldOf({ set = {}, boots = [], link = {}, a = {} }: WorldFacts = {}) {
+export function worldOf(facts: WorldFacts = {}) {
+  const { set = {}, boots = [], link = {}, a = {}, automatic = null, is_automatic = false } = facts
   const bindings = createBindings()
-  const near = subnetOf('10.0.0.0/24', set, boots)
+  const near = { ...subnetOf('10.0.0.0/24', set, boots), automatic }
   const far = [subnetOf('10.1.0.0/24'), subnetOf('10.2.0.0/24')] as const
   const net = linkOf('net', [near], link)
   bindings.putLink(net)
-  bindings.putLink(
-    linkOf('far', far, {
-      circuits: [{ giaddr: numberOf('172.16.0.1'), circuit_id: 'c0ffee' }],
-    }),
-  )
+  bindings.putLink(linkOf('far', far))
+  const named = subnetOf('10.3.0.0/24')
+  const relays = [{ giaddr: numberOf('172.16.0.1'), circuit_id: 'c0ffee' }]
+  bindings.putLink(linkOf('named', [named], { relays }))
   const hostOf = (id: string, mac: string | null, reservations: Reservation[]): Host => {
-    return { id, mac: mac === null ? null : macNumber(mac), client_id: null, reservations }
+    const names = { mac: mac === null ? null : macNumber(mac), client_id: null }
+    return { id, ...names, is_automatic: false, host_name: null, reservations }
   }
-  bindings.putHost('net', hostOf('a', macs.a, [reservationOf(near, '10.0.0.5', a)]))
+  const ofA = hostOf('a', macs.a, [reservationOf(near, '10.0.0.5', a)])
+  bindings.putHost('net', { ...ofA, is_automatic })
   bindings.putHost('net', hostOf('b', macs.b, [reservationOf(near, '10.0.0.6')]))
   const d = hostOf('d', null, [reservationOf(near, '10.0.0.7')])
   bindings.putHost('net', { ...d, client_id: clientId })
   const ofC = [reservationOf(far[0], '10.1.0.7'), reservationOf(far[1], '10.2.0.7')]
   bindings.putHost('far', hostOf('c', macs.c, ofC))
+  bindings.putHost('named', hostOf('c', macs.c, [reservationOf(named, '10.3.0.7')]))
   return { bindings, net, near, far }
 }
 export type World = ReturnType<typeof worldOf>

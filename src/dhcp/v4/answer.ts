@@ -1,4 +1,4 @@
-import type { Link, Reservation, Subnet } from './bindings.ts'
+import type { Host, Link, Reservation, Subnet } from './bindings.ts'
 import type { Message } from './codec.ts'
 
 /** Where a packet came from, and in whose name it is answered. */
@@ -52,6 +52,7 @@ export type Effect =
       readonly type: 'leased'
       readonly link: Link
       readonly client: Client
+      readonly host: Host | null
       readonly reservation: Reservation
       readonly ends_at: number | null
     }
@@ -60,6 +61,7 @@ export type Effect =
       readonly type: 'declined' | 'released'
       readonly link: Link
       readonly client: Client
+      readonly host: Host
       readonly reservation: Reservation
     }
 
@@ -69,6 +71,8 @@ export type Effect =
  */
 export type Wanted = {
   readonly type: 'allocate' | 'renew'
+  /** Whose hold is to be renewed. */
+  readonly host: Host | null
   readonly link: Link
   readonly client: Client
   /** Where it is, if its relay tells. */

@@ -9,6 +9,8 @@ const host = (id: string, more: Partial<Host> = {}): Host => ({
   id,
   mac: null,
   client_id: null,
+  is_automatic: false,
+  host_name: null,
   reservations: [reservationOf(near, '10.0.0.5')],
   ...more,
 })
@@ -48,18 +50,32 @@ describe('a link', () => {
     expect(idAt(bindings, '10.0.7.9')).toBe('same')
   })
 
-  test('is found by its circuits', () => {
+  test('is found by its relays and their circuits', () => {
     const bindings = createBindings()
-    const circuits = [{ giaddr: 7, circuit_id: 'cafe' }]
-    expect(bindings.linkOfCircuit(7, circuit('cafe'))).toBeNull()
-    bindings.putLink(linkOf('one', [near], { circuits }))
-    expect(bindings.linkOfCircuit(7, circuit('cafe'))?.id).toBe('one')
-    expect(bindings.linkOfCircuit(8, circuit('cafe'))).toBeNull()
-    bindings.putLink(linkOf('two', [], { circuits }))
+    const idOf = (giaddr: number, hex: string | null, address = '10.0.0.1') =>
+      bindings.linkOfRelay({
+        giaddr,
+        circuit: hex === null ? undefined : circuit(hex),
+        address: numberOf(address),
+      })?.id ?? null
+    const relaysOf = (...ids: (string | null)[]) => ({
+      relays: ids.map(circuit_id => ({ giaddr: 7, circuit_id })),
+    })
+    bindings.putLink(linkOf('any', [near]))
+    expect(idOf(7, 'cafe')).toBe('any')
+    bindings.putLink(linkOf('one', [near], relaysOf('cafe')))
+    expect(idOf(7, 'cafe')).toBe('one')
+    expect(idOf(7, 'beef')).toBe('any')
+    expect(idOf(8, 'cafe')).toBe('any')
+    bindings.putLink(linkOf('two', [subnetOf('10.0.2.0/24')], relaysOf('cafe', null)))
+    expect(idOf(7, 'cafe')).toBe('one')
+    expect(idOf(7, 'cafe', '10.0.2.1')).toBe('two')
+    expect(idOf(7, 'cafe', '10.0.3.1')).toBeNull()
+    expect(idOf(7, null)).toBe('two')
     bindings.dropLink('one')
-    expect(bindings.linkOfCircuit(7, circuit('cafe'))?.id).toBe('two')
+    expect(idOf(7, 'cafe')).toBe('two')
     bindings.putLink(linkOf('two', []))
-    expect(bindings.linkOfCircuit(7, circuit('cafe'))).toBeNull()
+    expect(idOf(7, 'cafe')).toBe('any')
   })
 
   test('keeps its hosts when it changes, and takes them along when it goes', () => {
@@ -109,6 +125,15 @@ describe('a host', () => {
     bindings.dropHost('one', 'a')
     bindings.dropHost('one', 'a')
     expect(bindings.hostOf(link, 6, undefined)).toBeNull()
+  })
+
+  test('that somebody told of comes before one that came by itself', () => {
+    const bindings = opened()
+    bindings.putHost('one', host('told', { mac: 5 }))
+    bindings.putHost('one', host('came', { mac: 5, is_automatic: true }))
+    expect(bindings.hostOf(link, 5, undefined)?.id).toBe('told')
+    bindings.dropHost('one', 'came')
+    expect(bindings.hostOf(link, 5, undefined)?.id).toBe('told')
   })
 
   test('that takes over a MAC keeps it when the other goes', () => {

@@ -6,16 +6,20 @@ export type Subnet = {
   readonly first: number
   readonly length: number
   readonly told: Told
+  /** Whether unknown clients get addresses there, and for how long. */
+  readonly automatic: { readonly lease_seconds: number } | null
 }
 
 /** An address that a host is to have. Times are in milliseconds since 1970. */
 export type Reservation = {
   readonly allocation_id: string
   readonly address: number
+  /** The address as text. */
+  readonly text: string
   readonly subnet: Subnet
   /** With what is set on the interface. */
   readonly told: Told
-  /** When the hold behind it lapses, if it is one: what was allocated because a client came. */
+  /** When the hold behind it lapses, if it is one. */
   readonly expires_at: number | null
   /**
    * Until when it is not given, because a client found somebody else to use it (RFC 2131 §4.3.3).
@@ -29,6 +33,10 @@ export type Host = {
   /** A MAC as 48 bits, and a client identifier (option 61) as hex; it is known by either. */
   readonly mac: number | null
   readonly client_id: string | null
+  /** Whether its addresses were allocated because it came: they go on and end with its leases. */
+  readonly is_automatic: boolean
+  /** Option 12, where the options have none. */
+  readonly host_name: string | null
   /** All in subnets of the link; the first is given to who asks for none of them. */
   readonly reservations: readonly Reservation[]
 }
@@ -38,14 +46,12 @@ export type Link = {
   readonly id: string
   readonly subnets: readonly Subnet[]
   /**
-   * By which circuits of which relays (RFC 3046 §3.1) its clients come: `giaddr`, circuit id as
-   * hex.
+   * By which relays its clients come: `giaddr`, and the circuit id (RFC 3046 §3.1) as hex, or null
+   * for all that are not named. Without any it is found by its subnets.
    */
-  readonly circuits: readonly { readonly giaddr: number; readonly circuit_id: string }[]
+  readonly relays: readonly { readonly giaddr: number; readonly circuit_id: string | null }[]
   /** Whether clients that ask for wrong addresses are told so, or left to other servers. */
   readonly is_authoritative: boolean
-  /** Whether unknown clients get addresses, and for how long. */
-  readonly automatic: { readonly lease_seconds: number } | null
   readonly lease_seconds: number
   /** Whether who asks for it gets an address with two messages instead of four (RFC 4039). */
   readonly rapid_commit: boolean
@@ -53,11 +59,19 @@ export type Link = {
   readonly mtu: number
 }
 
+/** Where a relay says that a client is. */
+export type Relayed = {
+  readonly giaddr: number
+  readonly circuit: Uint8Array | undefined
+  /** An address of the subnet: its own, or that which it selects. */
+  readonly address: number
+}
+
 /** What the engine looks up. A link is found by its addresses only if no other has them, too. */
 export type Bindings = {
   link(id: string): Link | null
   linkOfAddress(address: number): Link | null
-  linkOfCircuit(giaddr: number, circuit: Uint8Array): Link | null
+  linkOfRelay(relayed: Relayed): Link | null
   /** By the MAC; by the identifier where the MAC is unknown. */
   hostOf(link: Link, mac: number | null, client_id: Uint8Array | undefined): Host | null
 }
@@ -82,15 +96,42 @@ type Entry = {
 export function createBindings(): BindingStore {
   const entries = new Map<string, Entry>()
   const places = createPrefixIndex()
-  const circuits = new Map<string, string>()
-  const circuitKey = (giaddr: number, circuit_id: string) => `${giaddr} ${circuit_id}`
+  /** Of links that name no relays. */
+  const placesOfAnyRelay = createPrefixIndex()
+  /** Ids of links, by what `relayKey` makes. */
+  const byRelay = new Map<string, Set<string>>()
 
-  function forgetPlaces({ id, subnets, circuits: own }: Link) {
-    for (const subnet of subnets) places.remove(subnet, id)
-    for (const { giaddr, circuit_id } of own) {
-      const key = circuitKey(giaddr, circuit_id)
-      if (circuits.get(key) === id) circuits.delete(key)
+  function rememberPlaces({ id, subnets, relays }: Link) {
+    for (const subnet of subnets) {
+      places.add(subnet, id)
+      if (relays.length === 0) placesOfAnyRelay.add(subnet, id)
     }
+    for (const relay of relays) {
+      const key = relayKey(relay.giaddr, relay.circuit_id)
+      byRelay.set(key, (byRelay.get(key) ?? new Set()).add(id))
+    }
+  }
+
+  function forgetPlaces({ id, subnets, relays }: Link) {
+    for (const subnet of subnets) {
+      places.remove(subnet, id)
+      if (relays.length === 0) placesOfAnyRelay.remove(subnet, id)
+    }
+    for (const relay of relays) {
+      const key = relayKey(relay.giaddr, relay.circuit_id)
+      const ids = byRelay.get(key)
+      ids?.delete(id)
+      if (ids?.size === 0) byRelay.delete(key)
+    }
+  }
+
+  const linkOf = (id: string | null) => (id === null ? null : (entries.get(id)?.link ?? null))
+
+  /** The only one, or the only one that has the address. */
+  function onlyOf(ids: ReadonlySet<string>, address: number): Link | null {
+    const links = [...ids].flatMap(id => linkOf(id) ?? [])
+    const near = links.length === 1 ? links : links.filter(link => subnetNear(link, address))
+    return near.length === 1 ? (near[0] ?? null) : null
   }
 
   function forgetHost(entry: Entry, id: string) {
@@ -105,15 +146,15 @@ export function createBindings(): BindingStore {
   }
 
   return {
-    link: id => entries.get(id)?.link ?? null,
-    linkOfAddress(address) {
-      const id = places.find(address)
-      return id === null ? null : (entries.get(id)?.link ?? null)
-    },
-    linkOfCircuit(giaddr, circuit) {
-      if (circuits.size === 0) return null
-      const id = circuits.get(circuitKey(giaddr, hexOf(circuit)))
-      return id === undefined ? null : (entries.get(id)?.link ?? null)
+    link: linkOf,
+    linkOfAddress: address => linkOf(places.find(address)),
+    linkOfRelay({ giaddr, circuit, address }) {
+      if (byRelay.size > 0) {
+        const ofCircuit = circuit && byRelay.get(relayKey(giaddr, hexOf(circuit)))
+        const named = ofCircuit ?? byRelay.get(relayKey(giaddr, null))
+        if (named) return onlyOf(named, address)
+      }
+      return linkOf(placesOfAnyRelay.find(address))
     },
     hostOf({ id }, mac, client_id) {
       const entry = entries.get(id)
@@ -135,10 +176,7 @@ export function createBindings(): BindingStore {
           byClientId: new Map(),
         })
       }
-      for (const subnet of link.subnets) places.add(subnet, link.id)
-      for (const { giaddr, circuit_id } of link.circuits) {
-        circuits.set(circuitKey(giaddr, circuit_id), link.id)
-      }
+      rememberPlaces(link)
     },
     dropLink(id) {
       const entry = entries.get(id)
@@ -150,14 +188,23 @@ export function createBindings(): BindingStore {
       if (!entry) return
       forgetHost(entry, host.id)
       entry.hosts.set(host.id, host)
-      if (host.mac !== null) entry.byMac.set(host.mac, host)
-      if (host.client_id !== null) entry.byClientId.set(host.client_id, host)
+      if (host.mac !== null) claim(entry.byMac, host.mac, host)
+      if (host.client_id !== null) claim(entry.byClientId, host.client_id, host)
     },
     dropHost(link_id, id) {
       const entry = entries.get(link_id)
       if (entry) forgetHost(entry, id)
     },
   }
+}
+
+const relayKey = (giaddr: number, circuit_id: string | null) =>
+  circuit_id === null ? String(giaddr) : `${giaddr} ${circuit_id}`
+
+/** Whom somebody told of comes before who came by itself; else who came last. */
+function claim<K>(index: Map<K, Host>, key: K, host: Host) {
+  const other = index.get(key)
+  if (!other || other.is_automatic || !host.is_automatic) index.set(key, host)
 }
 
 const hexOf = (bytes: Uint8Array): string =>

@@ -15,6 +15,7 @@ import {
   shown,
   worldOf,
 } from '../../../test/helpers/dhcp4-world.ts'
+import type { Host } from './bindings.ts'
 
 const world = worldOf()
 const { discover, request, decline, release, inform } = messages
@@ -23,6 +24,14 @@ const server = (address = serverAddress) => addressOption(54, address)
 const broadcast = '255.255.255.255:68'
 const unicast = { is_unicast: true }
 const offered = { type: 2, yiaddr: '10.0.0.5', to: broadcast }
+const hostNamed = (id: string, mac: number, reservations: Host['reservations']): Host => ({
+  id,
+  mac,
+  client_id: null,
+  is_automatic: false,
+  host_name: null,
+  reservations,
+})
 const acknowledged = { type: 5, yiaddr: '10.0.0.5', to: broadcast }
 const refused = { type: 6, yiaddr: '0.0.0.0', to: broadcast }
 
@@ -94,7 +103,7 @@ describe('DHCPDISCOVER (RFC 2131 §4.3.1)', () => {
     expect(shown(askedWith(declined, parts))).toEqual({ nothing: 'address declined' })
     expect(shown(askedWith(declined, parts, { now: now + 1 }))).toMatchObject(offered)
     const { bindings } = worldOf()
-    bindings.putHost('net', { id: 'a', mac: 0x525400000001, client_id: null, reservations: [] })
+    bindings.putHost('net', hostNamed('a', 0x525400000001, []))
     expect(shown(askedWith({ bindings }, parts))).toEqual({ nothing: 'no address' })
   })
 
@@ -307,7 +316,7 @@ describe('DHCPINFORM (RFC 2131 §4.3.5)', () => {
 
 describe('automatic allocation', () => {
   const automatic = { automatic: { lease_seconds: 600 } }
-  const open = worldOf({ link: automatic })
+  const open = worldOf(automatic)
   const parts = { mac: macs.x, options: discover + requested('10.0.0.99') }
   const held = (seconds: number) =>
     reservationOf(open.near, '10.0.0.99', { expires_at: now + seconds * 1000 })
@@ -336,13 +345,11 @@ describe('automatic allocation', () => {
     expect(shown(offer)).toMatchObject({ type: 2, yiaddr: '10.0.0.99' })
     expect(replied(offer).options.get(51)).toBe('00000258')
 
-    const { bindings, near } = worldOf({ link: automatic })
+    const { bindings, near } = worldOf(automatic)
     const put = (seconds: number) =>
       bindings.putHost('net', {
-        id: 'x',
-        mac: 0x5254000000ff,
-        client_id: null,
-        reservations: [{ ...held(seconds), subnet: near }],
+        ...hostNamed('x', 0x5254000000ff, [{ ...held(seconds), subnet: near }]),
+        is_automatic: true,
       })
     put(120)
     const taken = { mac: macs.x, options: request + server() + requested('10.0.0.99') }
@@ -364,7 +371,7 @@ describe('automatic allocation', () => {
     for (const outcome of ['refused', 'unavailable'] as const) {
       expect(shown(askedWith(open, parts, { outcome }))).toEqual({ nothing: 'not allocated' })
     }
-    const short = worldOf({ link: automatic, a: { expires_at: now + 90_000 } })
+    const short = worldOf({ ...automatic, is_automatic: true, a: { expires_at: now + 90_000 } })
     const renewing = { ciaddr: '10.0.0.5', options: request }
     const left = askedWith(short, renewing, { outcome: 'unavailable' })
     expect(replied(left).options.get(51)).toBe('0000005a')
@@ -373,8 +380,17 @@ describe('automatic allocation', () => {
     expect(shown(fixed)).toMatchObject({ type: 5, yiaddr: '10.0.0.5' })
   })
 
+  test('is no matter of holds that somebody made: they end when they end', () => {
+    const hold = worldOf({ ...automatic, a: { expires_at: now + 90_000 } })
+    for (const options of [discover, request + requested('10.0.0.5')]) {
+      expect(replied(askedWith(hold, { options })).options.get(51)).toBe('0000005a')
+    }
+    const lapsed = worldOf({ ...automatic, a: { expires_at: now } })
+    expect(shown(askedWith(lapsed, { options: discover }))).toEqual({ nothing: 'no address' })
+  })
+
   test('of what lapsed begins anew', () => {
-    const lapsed = worldOf({ link: automatic, a: { expires_at: now } })
+    const lapsed = worldOf({ ...automatic, is_automatic: true, a: { expires_at: now } })
     const options = discover + requested('10.0.0.5')
     expect(askedWith(lapsed, { options })).toMatchObject({
       wanted: { type: 'allocate', address: numberOf('10.0.0.5') },
@@ -383,7 +399,7 @@ describe('automatic allocation', () => {
 
   test('gives who declined an address another one', () => {
     const times = { expires_at: now + 600_000, declined_until: now + 600_000 }
-    const declined = worldOf({ link: automatic, a: times })
+    const declined = worldOf({ ...automatic, is_automatic: true, a: times })
     const options = discover + requested('10.0.0.5')
     expect(askedWith(declined, { options })).toMatchObject({
       wanted: { type: 'allocate', address: null },
@@ -391,13 +407,15 @@ describe('automatic allocation', () => {
   })
 
   test('with two messages is for the whole lease, and never refused', () => {
-    const rapid = worldOf({ link: { ...automatic, rapid_commit: true } })
+    const rapid = worldOf({ ...automatic, link: { rapid_commit: true } })
     const quick = { mac: macs.x, options: `${discover}5000` }
     expect(askedWith(rapid, quick)).toMatchObject({ wanted: { type: 'allocate', seconds: 600 } })
     const given = askedWith(rapid, quick, { outcome: { reservation: held(600) } })
     expect(shown(given)).toMatchObject({ type: 5, yiaddr: '10.0.0.99' })
     const held90 = worldOf({
-      link: { ...automatic, rapid_commit: true },
+      ...automatic,
+      is_automatic: true,
+      link: { rapid_commit: true },
       a: { expires_at: now + 90_000 },
     })
     const again = { options: `${discover}5000` }
@@ -407,7 +425,7 @@ describe('automatic allocation', () => {
   })
 
   test('is spared who can do without IPv4 (RFC 8925 §3.3)', () => {
-    const mostly6 = worldOf({ link: automatic, set: { 'ipv6-only-preferred': 1800 } })
+    const mostly6 = worldOf({ ...automatic, set: { 'ipv6-only-preferred': 1800 } })
     const asks = { mac: macs.x, options: discover + option(55, '01036c') }
     const { options, ...given } = replied(askedWith(mostly6, asks))
     expect(given).toMatchObject({ type: 2, yiaddr: '0.0.0.0' })

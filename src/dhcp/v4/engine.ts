@@ -41,7 +41,7 @@ const isUsable = ({ expires_at, declined_until }: Reservation, now: number): boo
  * its own; of one in the subnet of its relay; of its first.
  */
 function discover(request: Request): Answer {
-  const { host, link, now, asked_address, subnet, outcome } = request
+  const { host, now, asked_address, subnet, outcome } = request
   const usable = (host?.reservations ?? []).filter(one => isUsable(one, now))
   const found =
     usable.find(({ address }) => address === asked_address) ??
@@ -51,11 +51,15 @@ function discover(request: Request): Answer {
   if (typeof outcome === 'object' && isUsable(outcome.reservation, now)) {
     return offer(request, outcome.reservation)
   }
-  const isOfHold = host?.reservations.some(({ expires_at }) => expires_at !== null) ?? true
-  if (!isOfHold || !link.automatic) return silence(whyNone(request))
-  const seconds = isRapid(request) ? link.automatic.lease_seconds : offerSeconds
+  const automatic = automaticOf(request)
+  if (!automatic || host?.is_automatic === false) return silence(whyNone(request))
+  const seconds = isRapid(request) ? automatic.lease_seconds : offerSeconds
   return prefersIpv6(request) ?? allocate(request, seconds)
 }
+
+/** What unknown clients get: where their relay is, or where there is anything for them. */
+const automaticOf = ({ subnet, link }: Request) =>
+  subnet?.automatic ?? link.subnets.find(({ automatic }) => automatic)?.automatic ?? null
 
 function whyNone({ host, now }: Request): Silence {
   if (!host) return 'unknown client'
@@ -74,7 +78,8 @@ function allocate(request: Request, seconds: number): Answer {
   if (outcome !== undefined) return silence('not allocated')
   if (client.mac === null && !client.client_id?.length) return silence('malformed')
   const address = mayHave(request, asked_address) ? asked_address : null
-  return want({ type: 'allocate', link, client, subnet, address, reservation: null, seconds })
+  const nobody = { host: null, reservation: null }
+  return want({ type: 'allocate', ...nobody, link, client, subnet, address, seconds })
 }
 
 /** Whether an address can be right: on the link, and not one that the client itself found taken. */
@@ -115,31 +120,37 @@ const leaseSecondsMin = 60
  * For how long a client is to have an address: as it asks, but not longer than is said (RFC 2131
  * §4.3.1).
  */
-function secondsWanted({ message, link }: Request, { told, expires_at }: Reservation): number {
+function secondsWanted(request: Request, { subnet, told, expires_at }: Reservation): number {
+  const { message, link, host, now } = request
   const said = told.lease_seconds || link.lease_seconds // None of 0 seconds.
-  const isHold = expires_at !== null && link.automatic !== null
-  const most = isHold ? Math.min(said, link.automatic.lease_seconds) : said
+  const isFixed = expires_at === null || host?.is_automatic === false
+  const bound = isFixed ? secondsUntil(expires_at, now) : subnet.automatic?.lease_seconds
+  const most = Math.min(said, bound ?? said)
   const asked = message.options.get(codes.leaseTime)
   if (asked?.length !== 4) return most
   return Math.min(most, Math.max(uint32At(asked, 0), leaseSecondsMin))
 }
 
+const secondsUntil = (time: number | null, now: number): number =>
+  time === null ? infinite : Math.floor((time - now) / 1000)
+
 /**
- * The address as a lease. A hold has to last as long, or nearly so: else it is renewed first. When
+ * The address as a lease. A hold that was made for it has to last as long, or nearly so: else it is renewed first. When
  * that cannot be known the client gets what is left, and asks again.
  */
 function lease(request: Request, reserved: Reservation): Answer {
-  const { now, link, client, outcome } = request
+  const { now, link, client, host, outcome } = request
   const reservation =
     typeof outcome === 'object' && outcome.reservation.address === reserved.address
       ? outcome.reservation
       : reserved
   const wanted = secondsWanted(request, reservation)
   const { expires_at } = reservation
-  const left = expires_at === null ? wanted : Math.floor((expires_at - now) / 1000)
-  if (left < wanted * renewBelow && outcome === undefined) {
+  const left = secondsUntil(expires_at, now)
+  if (host?.is_automatic && left < wanted * renewBelow && outcome === undefined) {
     const { address, subnet } = reservation
-    return want({ type: 'renew', link, client, subnet, address, reservation, seconds: wanted })
+    const seconds = wanted
+    return want({ type: 'renew', link, client, host, subnet, address, reservation, seconds })
   }
   if (outcome === 'refused' && expires_at !== null) {
     return request.type === messageTypes.discover
@@ -154,7 +165,7 @@ function lease(request: Request, reserved: Reservation): Answer {
     address: reservation.address,
     told: reservation.told,
     lease_seconds: seconds,
-    effects: [{ type: 'leased', link, client, reservation, ends_at }],
+    effects: [{ type: 'leased', link, client, host, reservation, ends_at }],
   })
 }
 
@@ -208,7 +219,7 @@ function giveBack(
   if (!host) return silence('unknown client')
   const reservation = host.reservations.find(one => one.address === address)
   if (!reservation) return silence('address of another')
-  const effects = [{ type, link, client, reservation }]
+  const effects = [{ type, link, client, host, reservation }]
   return { type: 'nothing', reason: 'answered by none', effects }
 }
 

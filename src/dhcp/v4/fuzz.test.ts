@@ -31,7 +31,8 @@ const world = worldOf({
     'vendor-options': 'ab'.repeat(300),
     'classless-routes': [{ destination: '0.0.0.0/0', gateway: '10.0.0.1' }],
   },
-  link: { rapid_commit: true, automatic: { lease_seconds: 600 } },
+  link: { rapid_commit: true },
+  automatic: { lease_seconds: 600 },
 })
 const allocated = reservationOf(world.near, '10.0.0.200', { expires_at: now + 600_000 })
 const outcomes: (Outcome | undefined)[] = [

@@ -43,7 +43,8 @@ export function grant(request: Request, granted: Granted): Answer {
   // UEFI 2.10 §24.7: who boots by HTTP takes only answers that are marked so, too.
   if (boot && boot.file.length > 0 && isHttpClient(message))
     options.set(codes.vendorClass, httpClient)
-  addOptions(options, { told, boot, asked: message.options.get(codes.requestList) })
+  const asked = message.options.get(codes.requestList)
+  addOptions(options, { told, boot, host_name: request.host?.host_name ?? null, asked })
   return {
     type: 'reply',
     message: replyTo(message, {

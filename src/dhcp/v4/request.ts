@@ -98,9 +98,8 @@ const addressIn = (value: Uint8Array | undefined): number | null =>
   value?.length === 4 ? uint32At(value, 0) : null
 
 /**
- * The link of a client. With a relay: that of its circuit, if that is known, of the address that
- * the relay selects (RFC 3527), or of its own address (RFC 2131 §4.3.1). Else that of the
- * interface; but who renews directly may be on another link, which its address says (RFC 2131
+ * The link of a client. With a relay: that which names it or its circuit, else that of the address
+ * which it selects (RFC 3527), or of its own address (RFC 2131 §4.3.1). Else that of the interface; but who renews directly may be on another link, which its address says (RFC 2131
  * §4.3.2).
  */
 function placeOf(
@@ -114,8 +113,7 @@ function placeOf(
     const selection = relayed.get(subOptions.linkSelection)
     const address = selection ? addressIn(selection) : giaddr
     if (address === null) return null
-    const link =
-      (circuit ? bindings.linkOfCircuit(giaddr, circuit) : null) ?? bindings.linkOfAddress(address)
+    const link = bindings.linkOfRelay({ giaddr, circuit, address })
     return link ? { link, is_remote: true, subnet: subnetNear(link, address) } : null
   }
   const own = origin.link_id === null ? null : bindings.link(origin.link_id)

@@ -1,6 +1,6 @@
 import { createBoundedMap } from '../../bounded-map.ts'
 import { parseAddress } from '../../ip/address.ts'
-import type { ConfiguredOption } from '../configuration.ts'
+import type { OptionValue } from '../configuration.ts'
 import { encodeOption } from '../option-types.ts'
 import { uint16At } from './codec.ts'
 import { codes } from './codes.ts'
@@ -36,10 +36,7 @@ export type Told = {
   readonly boots: readonly Boot[]
 }
 
-export type PrepareTold = (
-  configured: readonly ConfiguredOption[],
-  boots?: readonly BootFacts[],
-) => Told
+export type PrepareTold = (configured: readonly OptionValue[], boots?: readonly BootFacts[]) => Told
 
 /**
  * Makes the bytes of configurations, once for each of them as long as it is among the last
@@ -57,7 +54,7 @@ export function createPreparer({ size_max }: { readonly size_max: number }): Pre
   }
 }
 
-function prepare(configured: readonly ConfiguredOption[], boots: readonly BootFacts[]): Told {
+function prepare(configured: readonly OptionValue[], boots: readonly BootFacts[]): Told {
   const values = new Map(configured.map(({ option, value }) => [option.code, value]))
   const secondsOf = (code: number) => (values.has(code) ? Number(values.get(code)) : null)
   const textOf = (code: number) => (values.has(code) ? String(values.get(code)) : null)
@@ -146,6 +143,14 @@ export function bootOf({ boots }: Told, said: Uint8Array | undefined): Boot | nu
 /** At most so many requested options are looked at. */
 const requestedMax = 255
 
+type Asked = {
+  readonly told: Told
+  readonly boot: Boot | null
+  /** Of the host, where the options have none. */
+  readonly host_name: string | null
+  readonly asked: Uint8Array | undefined
+}
+
 /**
  * Adds the options that a client asks for, in its order (RFC 2132 §9.8), to those of an answer;
  * all, if it does not say which. The mask is told in any case, and before the routers (RFC 2132
@@ -154,9 +159,10 @@ const requestedMax = 255
  */
 export function addOptions(
   answer: Map<number, Uint8Array>,
-  { told, boot, asked }: { readonly told: Told; boot: Boot | null; asked: Uint8Array | undefined },
+  { told, boot, host_name, asked }: Asked,
 ): void {
   const { options } = told
+  const nameOf = () => (host_name === null ? undefined : bytesOf(host_name))
   const add = (code: number, value = options.get(code)) => {
     if (value !== undefined && !answer.has(code)) answer.set(code, value)
   }
@@ -170,6 +176,7 @@ export function addOptions(
   if (!asked) {
     // RFC 8925 §3.3: IPv6-only preferred is for those who ask for it.
     for (const code of options.keys()) if (code !== codes.ipv6OnlyPreferred) add(code)
+    add(codes.hostName, nameOf())
     for (const [code, value] of boot?.options ?? []) add(code, value)
     return
   }
@@ -185,6 +192,9 @@ export function addOptions(
       case codes.classlessRoutes:
       case codes.microsoftRoutes:
         addRoutes(asked)
+        break
+      case codes.hostName:
+        add(code, options.get(code) ?? nameOf())
         break
       case codes.tftpServerName:
       case codes.bootfileName:

@@ -51,6 +51,13 @@ export function deleteBlock(db: Database, { id, expected }: Target): Promise<voi
       if (!(await isContainer(tx, parent.id))) {
         await resetSpace(tx, parent)
         await applyRulesTo(tx, parent.id)
+        // That a network has a subnet again is told by the end of the child, if that was in it, too.
+        if (parent.network_id !== null && parent.network_id !== block.network_id) {
+          const again = await rows(tx, Block)`
+            update blocks set generation = generation + 1, updated_at = clock_timestamp()
+            where id = ${parent.id} returning ${blockColumns}`
+          events.push(...eventsOf('block.updated', again))
+        }
       }
     }
     await appendEvents(tx, [...events, ...eventsOf('block.deleted', [block])])

@@ -20,10 +20,10 @@ const SaidRow = Type.Object({
   derived_from: Nullable(oneOf(derivations)),
 })
 
+export type SaidOption = SetOption & { readonly version: 4 | 6 }
+
 /** What is said, with its IP version, by the id of what it is for; the nearest comes first. */
-export type Said = Readonly<
-  Record<(typeof askers)[number], Map<string, (SetOption & { readonly version: 4 | 6 })[]>>
->
+export type Said = Readonly<Record<(typeof askers)[number], Map<string, SaidOption[]>>>
 
 /**
  * What the machines of a block are told. An option comes from the nearest that sets it: the block, its

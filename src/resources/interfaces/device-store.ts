@@ -13,9 +13,17 @@ import {
   removeInterfaces,
   type WantedAddresses,
 } from './parts-store.ts'
-import { isKept, type KeptInterface, type Replacement, readInterface, replace } from './rules.ts'
+import {
+  isKept,
+  isKnownBySame,
+  type KeptInterface,
+  namesIn,
+  type Replacement,
+  readInterface,
+  replace,
+} from './rules.ts'
 import type { DeviceInterfacesRequest, Interface } from './schema.ts'
-import { getInterfaces, interfaceEvent, lockDevice, writeInterface } from './store.ts'
+import { forgetNames, getInterfaces, interfaceEvent, lockDevice, writeInterface } from './store.ts'
 
 /**
  * Gives a device just these interfaces. What is there and wanted stays as it is; the rest is
@@ -36,7 +44,10 @@ export function setInterfacesOfDevice(
     const held = heldBy(present)
     const replacement = replace(present, asked)
     const more = asked.length - present.length
-    const names = asked.flatMap(({ id }) => id ?? [])
+    const names = asked.flatMap(one => [
+      ...(one.id ? [one.id] : []),
+      ...namesIn(one.network_id, one),
+    ])
     const ids = present.map(({ id }) => id)
     const taking = replacement.wanted.map(wantedOf)
     await lockSpace(tx, { project_id, more, names, gone: ids, taking, held })
@@ -67,6 +78,11 @@ async function change(
     await lockManyMacs(tx)
   }
   const events = await removeInterfaces(tx, remove)
+  const renamed = kept.filter(({ before, wanted }) => !isKnownBySame(before, wanted))
+  await forgetNames(
+    tx,
+    renamed.map(({ before }) => before.id),
+  )
   const inserted = await insertInterfaces(tx, { project_id, device_id, wanted: made })
   events.push(...macEventsOf(inserted))
   await releaseAddresses(tx, [...heldBy(remove), ...kept.flatMap(({ release }) => release)])
@@ -96,12 +112,15 @@ async function change(
   return answer
 }
 
-const settingsOf = ({ wanted }: KeptInterface) => ({ name: wanted.name, tags: [...wanted.tags] })
+const settingsOf = ({ wanted: { name, tags, client_id, duid, iaid } }: KeptInterface) => {
+  return { name, tags: [...tags], client_id, duid, iaid }
+}
 
 function isChanged({ before, wanted, take, release }: KeptInterface): boolean {
   return (
     before.name !== wanted.name ||
     before.tags.join('\n') !== wanted.tags.join('\n') ||
+    !isKnownBySame(before, wanted) ||
     take.families.length + take.addresses.length + release.length > 0
   )
 }

@@ -16,7 +16,7 @@ import type { NewEvent } from '../events/store.ts'
 import { takeMacs } from '../macs/allocator-store.ts'
 import type { Mac } from '../macs/schema.ts'
 import { getMac, macEvent } from '../macs/store.ts'
-import type { WantedInterface } from './rules.ts'
+import type { KnownBy, WantedInterface } from './rules.ts'
 import { AllowedAddress, type Interface } from './schema.ts'
 
 // The parts of which operations on interfaces are made. Each is one step of a transaction, in this
@@ -86,7 +86,7 @@ const Ids = Type.Object({ ids: Type.Array(Id) })
 
 const toMac = (text: string): bigint | undefined => parseMac(text) ?? undefined
 
-export type NewRow = {
+export type NewRow = Partial<KnownBy> & {
   readonly id: string
   readonly network_id: string | null
   readonly name: string
@@ -97,19 +97,36 @@ export type NewRow = {
   readonly v1_id?: string | null
 }
 
-/** Puts interfaces there, without MACs. @throws {IpamError} `interface_exists` */
+/**
+ * Puts interfaces there, without MACs.
+ *
+ * @throws {IpamError} `interface_exists`, `client_id_taken`, `duid_taken`
+ */
 export async function putInterfaces(
   tx: Database,
   { project_id, device_id }: Pick<NewInterfaces, 'project_id' | 'device_id'>,
   made: readonly NewRow[],
 ): Promise<void> {
-  const [inserted] = await rows(tx, Ids)`
-    select insert_interfaces(${project_id}, ${device_id}, ${JSON.stringify(made)}) as ids`
+  const [inserted] = await namingField(
+    () => rows(tx, Ids)`
+      select insert_interfaces(${project_id}, ${device_id}, ${JSON.stringify(made)}) as ids`,
+  )
   const left = new Set(inserted?.ids)
   const taken = made.find(({ id }) => !left.delete(id)) // By others, or by one before it.
   if (!taken) return
   const detail = `There is an interface ${taken.id} already.`
   throw new IpamError('interface_exists', detail, { field: 'id' })
+}
+
+/** What a constraint refuses names the field. */
+export async function namingField<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    const field = /^(client_id|duid)_taken$/.exec((cause as { code?: string }).code ?? '')?.[1]
+    if (!(cause instanceof IpamError) || field === undefined) throw cause
+    throw new IpamError(cause.code, cause.message, { cause, field })
+  }
 }
 
 /** The MAC that an interface is to have; any of a range if it is not said which. */
@@ -141,7 +158,7 @@ export function takeMacsOf(tx: Database, wanted: readonly MacOfInterface[]): Pro
  * Puts interfaces with their MACs there, in the order of asking; the events are for the caller to
  * write.
  *
- * @throws {IpamError} `interface_exists`, and what taking a MAC may end in
+ * @throws {IpamError} `interface_exists`, `client_id_taken`, `duid_taken`, and what taking a MAC may end in
  */
 export async function insertInterfaces(
   tx: Database,
@@ -149,7 +166,9 @@ export async function insertInterfaces(
 ): Promise<Inserted[]> {
   if (wanted.length === 0) return []
   const made = wanted.map(one => ({ ...one, id: one.id ?? newId() }))
-  const values = made.map(({ id, network_id, name, tags }) => ({ id, network_id, name, tags }))
+  const values = made.map(({ id, network_id, name, tags, client_id, duid, iaid }) => {
+    return { id, network_id, name, tags, client_id, duid, iaid }
+  })
   await putInterfaces(tx, { project_id, device_id }, values)
   const withMac = made.filter(({ mac }) => mac !== null)
   const macs = await takeMacsOf(

@@ -56,7 +56,13 @@ const addressRefusals = [
   'address_outside_block',
 ] as const
 /** Why an interface may not be created. */
-export const interfaceRefusals = ['interface_exists', ...macRefusals, ...addressRefusals] as const
+export const interfaceRefusals = [
+  'interface_exists',
+  'client_id_taken',
+  'duid_taken',
+  ...macRefusals,
+  ...addressRefusals,
+] as const
 
 /** /v2/interfaces: virtual NICs, each with its MAC and its addresses. */
 export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = async (app, { db }) => {
@@ -145,13 +151,19 @@ export const interfaceRoutes: FastifyPluginAsyncTypebox<{ db: Database }> = asyn
     {
       schema: {
         operationId: 'updateInterface',
-        summary: 'Change name or tags of an interface, or bring it to another device',
+        summary:
+          'Change an interface, but for its MAC and its addresses, or bring it to another device',
         tags,
         params,
         body: ref(InterfacePatch),
         response: {
           200: ref(Interface),
-          ...changeProblems('interface_not_found', 'precondition_failed'),
+          ...changeProblems(
+            'interface_not_found',
+            'precondition_failed',
+            'client_id_taken',
+            'duid_taken',
+          ),
         },
       },
     },

@@ -28,6 +28,9 @@ function made(wanted: WantedInterface): Interface {
     tags: [...wanted.tags],
     mac_address: wanted.mac === undefined ? `02:00:00:00:00:${++given}` : wanted.mac,
     mac_range_id: wanted.mac_range_id ?? null,
+    client_id: wanted.client_id,
+    duid: wanted.duid,
+    iaid: wanted.iaid,
     addresses: addresses.map(address => ({
       allocation_id: idOf(1000 + ++given),
       block_id: idOf(1),
@@ -46,16 +49,21 @@ const wanted: fc.Arbitrary<WantedInterface> = fc.record({
   tags: fc.constantFrom([], ['a'], ['a', 'b']),
   mac: fc.option(fc.option(fc.constantFrom(...macs), { nil: null }), { nil: undefined }),
   mac_range_id: fc.constant(undefined),
+  client_id: fc.constantFrom(null, '01aa', '01bb'),
+  duid: fc.constantFrom(null, '0004aa', '0004bb'),
+  iaid: fc.constant(null),
   families: fc.constantFrom<readonly (4 | 6)[]>([], [4], [6], [4, 6]),
   addresses: fc.uniqueArray(fc.constantFrom('10.0.0.5', '10.0.0.6', '2001:db8::5'), {
     maxLength: 2,
   }),
 })
-/** As the database would have it: no id and no MAC of a network twice. */
+/** As the database would have it: no id, and no name of a network, twice. */
 const device = fc
   .array(wanted, { maxLength: 5 })
   .map(all => [...new Map(all.map((one, n) => [one.id ?? n, one])).values()])
   .map(all => [...new Map(all.map((one, n) => [one.mac ?? n, one])).values()])
+  .map(all => [...new Map(all.map((one, n) => [one.client_id ?? n, one])).values()])
+  .map(all => [...new Map(all.map((one, n) => [one.duid ?? n, one])).values()])
 
 describe('replacing the interfaces of a device', () => {
   test('by what is there already changes nothing', () => {

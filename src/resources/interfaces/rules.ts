@@ -1,10 +1,43 @@
+import { IpamError } from '../../errors.ts'
 import { canonicalAddress } from '../../fields.ts'
 import { formatMac } from '../../ip/mac.ts'
 import { readUnicastMac } from '../macs/read-mac.ts'
 import type { Interface, InterfaceSpec } from './schema.ts'
 
+/** By what DHCP knows an interface beside its MAC; null is nothing. */
+export type KnownBy = Pick<Interface, 'client_id' | 'duid' | 'iaid'>
+
+/** Bytes as a request may write them, in the one spelling that answers use. */
+export const canonicalHex = (text: string): string => text.replace(/[:-]/g, '').toLowerCase()
+
+/**
+ * By what an interface is known if this is said of one that is known by that. Without a DUID there is no
+ * IAID.
+ *
+ * @throws {IpamError} `invalid_request`
+ */
+export function readKnownBy(said: Partial<KnownBy>, before: KnownBy = knownByNothing): KnownBy {
+  const { client_id = before.client_id, duid = before.duid } = said
+  const { iaid = duid === null ? null : before.iaid } = said
+  if (iaid !== null && duid === null) {
+    throw new IpamError('invalid_request', 'iaid: needs a `duid`', { field: 'iaid' })
+  }
+  return { client_id: client_id && canonicalHex(client_id), duid: duid && canonicalHex(duid), iaid }
+}
+
+const knownByNothing: KnownBy = { client_id: null, duid: null, iaid: null }
+
+export const isKnownBySame = (one: KnownBy, other: KnownBy): boolean =>
+  one.client_id === other.client_id && one.duid === other.duid && one.iaid === other.iaid
+
+/** What nobody else on a network may be known by, to be locked as the names of interfaces are. */
+export const namesIn = (network_id: string | null, { client_id, duid }: KnownBy): string[] => [
+  ...(client_id === null ? [] : [`client-id/${network_id}/${client_id}`]),
+  ...(duid === null ? [] : [`duid/${network_id}/${duid}`]),
+]
+
 /** An interface as it is wanted; the MAC is undefined where any will do, null where there is none. */
-export type WantedInterface = {
+export type WantedInterface = KnownBy & {
   readonly id: string | undefined
   readonly network_id: string
   readonly name: string
@@ -29,6 +62,7 @@ export function readInterface(spec: InterfaceSpec): WantedInterface {
     tags: spec.tags ?? [],
     mac: mac_address && formatMac(readUnicastMac(mac_address, 'mac_address')),
     mac_range_id: spec.mac_range_id?.toLowerCase(),
+    ...readKnownBy(spec),
     families: spec.families ?? [],
     addresses: (spec.addresses ?? []).map(one => canonicalAddress(one, 'addresses')),
   }
@@ -54,7 +88,8 @@ export const isKept = (one: KeptInterface | WantedInterface): one is KeptInterfa
 
 /**
  * What becomes of the interfaces of a device when it shall have others. Each that is wanted is one
- * that is there, if its network and MAC are right: by its id, or else by its MAC, or else the first.
+ * that is there, if its network and MAC are right: by its id, or else by its MAC, by what else DHCP
+ * knows it by, by its name, or else the first.
  */
 export function replace(
   present: readonly Interface[],
@@ -66,6 +101,10 @@ export function replace(
     ({ id }, there) => id === there.id,
     ({ id, mac }, there) =>
       id === undefined && typeof mac === 'string' && mac === there.mac_address,
+    ({ id, client_id }, there) =>
+      id === undefined && client_id !== null && client_id === there.client_id,
+    ({ id, duid, iaid }, there) =>
+      id === undefined && duid !== null && duid === there.duid && iaid === there.iaid,
     ({ id, name }, there) => id === undefined && name === there.name,
     ({ id }) => id === undefined,
   ]

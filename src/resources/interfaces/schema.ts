@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { clientNames } from '../../dhcp/served.ts'
 import {
   AddressText,
   closed,
@@ -38,6 +39,8 @@ const networkOfInterface = Nullable(Id, {
     'Null where it was made through v0.1 or v1.0, and has had no address of a network yet. Such a one comes to the network of its first address, and may come to another when it has none left there.',
 })
 
+const { client_id, duid, iaid } = clientNames
+
 export const Interface = closed(
   {
     id: Id,
@@ -48,6 +51,9 @@ export const Interface = closed(
     tags: Tags,
     mac_address: Nullable(MacText),
     mac_range_id: Nullable(Id),
+    client_id,
+    duid,
+    iaid,
     addresses: Type.Array(InterfaceAddress, {
       description: 'The allocations of owner type `interface` whose `owner_id` is this id.',
     }),
@@ -76,6 +82,36 @@ const addresses = {
   ),
 }
 
+const HexText = (bytesMin: number, bytesMax: number, description: string) =>
+  Type.String({
+    pattern: `^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){${bytesMin - 1},${bytesMax - 1}}$`,
+    description,
+  })
+
+/** How a request writes that by which a machine is known. */
+const knownBy = {
+  client_id: Type.Optional(
+    Nullable(
+      HexText(
+        2,
+        255,
+        "DHCPv4's client identifier (option 61) with its type, as hex: `01` and a MAC, or `ff` and what RFC 4361 says.",
+      ),
+    ),
+  ),
+  duid: Type.Optional(
+    Nullable(HexText(3, 130, "DHCPv6's unique identifier (RFC 8415 §11) with its type, as hex.")),
+  ),
+  iaid: Type.Optional(
+    Nullable(
+      Type.Integer({
+        ...iaid.anyOf[0],
+        description: 'Which interface of the machine with that DUID it is; null is any.',
+      }),
+    ),
+  ),
+}
+
 const spec = {
   id: Type.Optional(
     Type.Unsafe<string>({ ...Id, description: 'The id that the interface has elsewhere.' }),
@@ -89,6 +125,7 @@ const spec = {
     }),
   ),
   mac_range_id: Type.Optional(Id),
+  ...knownBy,
   ...addresses,
 }
 
@@ -107,6 +144,7 @@ export const InterfacePatch = closed(
     device_id: Type.Optional(Nullable(DeviceId)),
     name: Type.Optional(Name),
     tags: Type.Optional(Tags),
+    ...knownBy,
   },
   { $id: 'InterfacePatch' },
 )
@@ -120,6 +158,8 @@ export const InterfaceQuery = closed({
   device_id: Type.Optional(DeviceId),
   network_id: Type.Optional(Id),
   mac_address: Type.Optional(MacText),
+  client_id: Type.Optional(HexText(2, 255, 'As DHCPv4 has it.')),
+  duid: Type.Optional(HexText(3, 130, 'As DHCPv6 has it.')),
   address: Type.Optional(AddressText),
   name: Type.Optional(Name),
   tag: TagsQuery,

@@ -16,10 +16,11 @@ import {
   lockManyMacs,
   lockSpace,
   macEventsOf,
+  namingField,
   releaseAddresses,
   removeInterfaces,
 } from './parts-store.ts'
-import { readInterface } from './rules.ts'
+import { canonicalHex, namesIn, readInterface, readKnownBy } from './rules.ts'
 import {
   Interface,
   type InterfaceAddressRequest,
@@ -33,7 +34,7 @@ import {
 /** An interface i as it is shown, with its MAC and its addresses. */
 const shown = sql`
   i.id, i.device_id, i.project_id, i.network_id, i.name, i.tags, mac_text(m.mac) as mac_address,
-  m.range_id as mac_range_id, coalesce((
+  m.range_id as mac_range_id, i.client_id, i.duid, i.iaid, coalesce((
     select json_agg(json_build_object('allocation_id', a.id, 'block_id', a.block_id, 'address',
       a.address) order by family(a.address), a.id)
     from allocations a
@@ -97,6 +98,7 @@ export function listInterfaces(
   { limit, after, bound }: { limit: number; after: string | null; bound: Bound },
 ): Promise<Interface[]> {
   const { project_id, device_id, network_id, mac_address, address, name, tag } = filter
+  const { client_id, duid } = filter
   const conditions: Sql[] = [
     ...boundedTo(bound, sql`i.project_id`),
     ...(project_id ? [sql`i.project_id = ${project_id}`] : []),
@@ -104,6 +106,8 @@ export function listInterfaces(
     ...(network_id ? [sql`i.network_id = ${network_id}`] : []),
     ...(name === undefined ? [] : [sql`i.name = ${name}`]),
     ...(tag ? [sql`i.tags @> ${tag}`] : []),
+    ...(client_id ? [sql`i.client_id = ${canonicalHex(client_id)}`] : []),
+    ...(duid ? [sql`i.duid = ${canonicalHex(duid)}`] : []),
     ...(after ? [sql`i.id > ${after}`] : []),
   ]
   if (mac_address !== undefined) {
@@ -162,8 +166,8 @@ export function listInterfacePeriods(
 /**
  * Creates an interface with its MAC and its addresses, all of it or nothing.
  *
- * @throws {IpamError} `interface_exists`, `network_not_found`, `quota_exceeded`, and what taking a
- * MAC or an address may end in
+ * @throws {IpamError} `interface_exists`, `client_id_taken`, `duid_taken`, `network_not_found`,
+ * `quota_exceeded`, and what taking a MAC or an address may end in
  */
 export function createInterface(
   db: Database,
@@ -173,7 +177,7 @@ export function createInterface(
   const { project_id, device_id = null, ...spec } = request
   const wanted = readInterface(spec)
   return retryTransaction(db, async tx => {
-    const names = wanted.id === undefined ? [] : [wanted.id]
+    const names = [...(wanted.id ? [wanted.id] : []), ...namesIn(wanted.network_id, wanted)]
     await lockSpace(tx, { project_id, more: 1, names, taking: [wanted], held: [] })
     const inserted = await insertInterfaces(tx, { project_id, device_id, wanted: [wanted] })
     await giveAddresses(
@@ -191,7 +195,10 @@ export function createInterface(
   })
 }
 
-/** @throws {IpamError} `interface_not_found`, `precondition_failed` */
+/**
+ * @throws {IpamError} `interface_not_found`, `precondition_failed`, `invalid_request`,
+ * `client_id_taken`, `duid_taken`
+ */
 export function updateInterface(
   db: Database,
   target: Target,
@@ -199,23 +206,43 @@ export function updateInterface(
 ): Promise<Interface> {
   return retryTransaction(db, async tx => {
     const before = await lockInterface(tx, target)
-    const updated = await changeInterface(tx, { ...before, ...patch })
+    const known = readKnownBy(patch, before)
+    const names = namesIn(before.network_id, known)
+    await tx.query(sql`select lock_interface_names(${names}, ${[before.id]}::uuid[])`)
+    const updated = await changeInterface(tx, { ...before, ...patch, ...known })
     await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
     return updated
   })
 }
 
-type Changeable = Pick<Interface, 'id' | 'device_id' | 'name' | 'tags'>
+type Changeable = Pick<
+  Interface,
+  'id' | 'device_id' | 'name' | 'tags' | 'client_id' | 'duid' | 'iaid'
+>
 
-/** Writes what can change of an interface, and makes it a generation older. */
+/**
+ * Writes what can change of an interface, and makes it a generation older.
+ *
+ * @throws {IpamError} `client_id_taken`, `duid_taken`
+ */
 export async function writeInterface(
   tx: Database,
-  { id, device_id, name, tags }: Changeable,
+  { id, device_id, name, tags, client_id, duid, iaid }: Changeable,
 ): Promise<void> {
+  await namingField(() =>
+    tx.query(sql`
+      update interfaces set device_id = ${device_id}, name = ${name}, tags = ${tags},
+        client_id = ${client_id}, duid = ${duid}, iaid = ${iaid}, generation = generation + 1,
+        updated_at = clock_timestamp()
+      where id = ${id}`),
+  )
+}
+
+/** Before interfaces are known by what others of them were known by. */
+export async function forgetNames(tx: Database, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return
   await tx.query(sql`
-    update interfaces set device_id = ${device_id}, name = ${name}, tags = ${tags},
-      generation = generation + 1, updated_at = clock_timestamp()
-    where id = ${id}`)
+    update interfaces set client_id = null, duid = null, iaid = null where id = any (${ids}::uuid[])`)
 }
 
 /** The same; answers it as it is then. */
@@ -259,17 +286,15 @@ export function addAddresses(
   underGrants: UnderGrants = noGrants,
 ): Promise<Interface> {
   return retryTransaction(db, async tx => {
-    const { id, device_id, project_id, network_id, name, tags, mac_address } = await lockInterface(
-      tx,
-      target,
-    )
+    const before = await lockInterface(tx, target)
+    const { id, project_id, network_id, mac_address } = before
     if (network_id === null) throw withoutNetwork(id)
     const { families, addresses } = readInterface({ network_id, ...request })
     const taking = [{ network_id, families, addresses }]
     await lockSpace(tx, { project_id, more: 0, taking, held: [] })
     const giving = { id, project_id, network_id, families, addresses, mac: mac_address }
     await giveAddresses(tx, [giving], underGrants)
-    const updated = await changeInterface(tx, { id, device_id, name, tags })
+    const updated = await changeInterface(tx, before)
     await appendEvents(tx, [interfaceEvent('interface.updated', updated)])
     return updated
   })

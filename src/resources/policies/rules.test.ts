@@ -225,7 +225,7 @@ describe('childRefusal', () => {
 
 describe('readRules', () => {
   const secret = 'made by the server'
-  const read = (rules: PolicyRulesRequest) => readRules(rules, secret)
+  const read = (rules: PolicyRulesRequest) => readRules(rules, { secret, project_id: null })
   const isRequest = Compile(PolicyRulesRequest)
   const isStored = Compile(StoredRules)
 
@@ -243,6 +243,11 @@ describe('readRules', () => {
       purposes: [{ purpose: 'lab', first: 0, addresses: ['2001:DB8::'] }],
       child_prefix_lengths: { ipv4: { min: 24, max: 24 }, ipv6: { min: 48 } },
       quarantine_seconds: 0,
+      boot_files: [
+        { architectures: [9, 7, 7], server: 'Boot.Example.ORG.', file: 'ipxe.efi' },
+        { architectures: [0], server: '2001:DB8:0::5', file: 'tftp://[::1]/undionly.kpxe' },
+        { architectures: [16], file: 'http://192.0.2.7/efi' },
+      ],
     }
     expect(isRequest.Check(request)).toBe(true)
     expect(read(request)).toEqual({
@@ -258,7 +263,30 @@ describe('readRules', () => {
       purposes: [{ purpose: 'lab', first: '0', addresses: ['2001:db8::'] }],
       child_prefix_lengths: { ipv4: { min: 24, max: 24 }, ipv6: { min: 48 } },
       quarantine_seconds: 0,
+      boot_files: [
+        { architectures: [7, 9], server: 'boot.example.org', file: 'ipxe.efi' },
+        { architectures: [0], server: '2001:db8::5', file: 'tftp://[::1]/undionly.kpxe' },
+        { architectures: [16], server: null, file: 'http://192.0.2.7/efi' },
+      ],
     })
+  })
+
+  test('lets a policy of a project give addresses of that one alone', () => {
+    const rules = { unknown_clients: { lease_seconds: 60, project_id: 'red' } }
+    for (const project_id of [null, 'red']) {
+      expect(readRules(rules, { secret, project_id })).toEqual(rules)
+    }
+    expect(() => readRules(rules, { secret, project_id: 'blue' })).toThrow(
+      expect.objectContaining({
+        code: 'invalid_request',
+        facts: { field: 'rules/unknown_clients/project_id' },
+      }),
+    )
+    for (const unknown_clients of [null, { lease_seconds: 60 }]) {
+      expect(readRules({ unknown_clients }, { secret, project_id: 'blue' })).toEqual({
+        unknown_clients,
+      })
+    }
   })
 
   test('adds nothing, except a secret where one is needed', () => {
@@ -309,6 +337,16 @@ describe('readRules', () => {
       '`stable_private` only',
       { ipv6_generator: { kind: 'tenant', secret: 'sixteen letters.' } },
     ],
+    [
+      'boot_files/1/server',
+      'neither an address',
+      {
+        boot_files: [
+          { architectures: [0], file: 'a' },
+          { architectures: [0], server: '10.0.0.', file: 'b' },
+        ],
+      },
+    ],
   ])('refuses %s: %s', (field, words, rules) => {
     expect(isRequest.Check(rules)).toBe(true)
     expect(() => read(rules)).toThrow(
@@ -337,6 +375,18 @@ describe('readRules', () => {
         purposes: fc.array(fc.record({ purpose: fc.constant('lab'), ...words }), { maxLength: 1 }),
         utilisation_thresholds: fc.array(fc.integer({ min: 1, max: 100 }), { maxLength: 8 }),
         subnet_selection: fc.constantFrom('fill_first', 'spread'),
+        unknown_clients: fc.constantFrom(null, { lease_seconds: 60, purpose: 'guests' }),
+        boot_files: fc.array(
+          fc.record(
+            {
+              architectures: fc.array(fc.nat(65_535), { minLength: 1, maxLength: 64 }),
+              server: fc.oneof(fc.constant(null), fc.ipV4(), fc.ipV6(), fc.domain()),
+              file: fc.constantFrom('a', '/b?c=d'),
+            },
+            { requiredKeys: ['architectures', 'file'] },
+          ),
+          { maxLength: 3 },
+        ),
       },
       { requiredKeys: [] },
     )
@@ -346,7 +396,7 @@ describe('readRules', () => {
         const stored = read(rules)
         expect(isStored.Check(stored)).toBe(true)
         expect(isRequest.Check(stored)).toBe(true)
-        expect(readRules(stored, 'another secret..')).toEqual(stored)
+        expect(readRules(stored, { secret: 'another secret..', project_id: null })).toEqual(stored)
       }),
     )
   })
@@ -374,6 +424,16 @@ test.each([
   ['no kind of generator', { ipv6_generator: {} }],
   ['33 bits of IPv4', { child_prefix_lengths: { ipv4: { min: 33 } } }],
   ['0 %', { utilisation_thresholds: [0] }],
+  ['a lease of a minute less a second', { unknown_clients: { lease_seconds: 59 } }],
+  ['a lease of more than a year', { unknown_clients: { lease_seconds: 31_536_001 } }],
+  ['a lease of no length', { unknown_clients: {} }],
+  ['a boot file of nobody', { boot_files: [{ architectures: [], file: 'a' }] }],
+  ['a boot file with a blank', { boot_files: [{ architectures: [0], file: 'a b' }] }],
+  ['a boot file with a line end', { boot_files: [{ architectures: [0], file: 'a\n' }] }],
+  ['no boot file', { boot_files: [{ architectures: [0], file: '' }] }],
+  ['a long boot file', { boot_files: [{ architectures: [0], file: 'a'.repeat(256) }] }],
+  ['65 boot files', { boot_files: Array(65).fill({ architectures: [0], file: 'a' }) }],
+  ['architecture 65536', { boot_files: [{ architectures: [65_536], file: 'a' }] }],
   ['9 thresholds', { utilisation_thresholds: [1, 2, 3, 4, 5, 6, 7, 8, 9] }],
 ])('a request cannot state %s', (_, rules) => {
   expect(Compile(PolicyRulesRequest).Check(rules)).toBe(false)

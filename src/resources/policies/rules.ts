@@ -1,6 +1,7 @@
+import { canonicalDomain } from '../../dhcp/domain-names.ts'
 import { IpamError } from '../../errors.ts'
 import { canonicalAddress, canonicalPrefix } from '../../fields.ts'
-import { addressBits, parseAddress } from '../../ip/address.ts'
+import { addressBits, formatAddress, parseAddress } from '../../ip/address.ts'
 import { type Prefix, parsePrefix, prefixRange } from '../../ip/prefix.ts'
 import type { Range } from '../../ip/range.ts'
 import { type BlockShape, prefixOf, reservedAddresses } from '../blocks/rules.ts'
@@ -205,16 +206,30 @@ function reasonsOf({ policy_name, attached_to }: RuleSource, block_id: string | 
 /** How far an offset or a count may reach: to the other end of all IPv6 addresses. */
 const numberMax = 1n << 128n
 
+/** What a policy is, whatever its rules. */
+type PolicyFacts = {
+  /** For `stable_private` addresses where a request has none. */
+  readonly secret: string
+  readonly project_id: string | null
+}
+
 /**
  * The rules of a request in the one spelling in which they are kept: numbers as decimal texts,
- * canonical addresses, sets in order. `secret` is for `stable_private` addresses where the request
- * has none.
+ * canonical addresses, sets in order.
  *
  * @throws {IpamError} `invalid_request`, `cidr_has_host_bits`, naming the field
  */
-export function readRules(rules: PolicyRulesRequest, secret: string): StoredRules {
+export function readRules(
+  rules: PolicyRulesRequest,
+  { secret, project_id }: PolicyFacts,
+): StoredRules {
   const { exclusions, ipv6_generator, purposes, child_prefix_lengths, ...rest } = rules
-  const { utilisation_thresholds: thresholds, ...kept } = rest
+  const { utilisation_thresholds: thresholds, boot_files, ...kept } = rest
+  // Addresses of others are used up by nobody's policy but that of all.
+  const whose = kept.unknown_clients?.project_id ?? project_id
+  if (project_id !== null && whose !== project_id) {
+    refuse('rules/unknown_clients/project_id', 'is not the project of the policy')
+  }
   for (const version of ['ipv4', 'ipv6'] as const) {
     const { min = 0, max = 128 } = child_prefix_lengths?.[version] ?? {}
     if (min > max) refuse(`rules/child_prefix_lengths/${version}/min`, 'is greater than `max`')
@@ -226,7 +241,26 @@ export function readRules(rules: PolicyRulesRequest, secret: string): StoredRule
     ...(purposes && { purposes: readPurposes(purposes) }),
     ...(child_prefix_lengths && { child_prefix_lengths }),
     ...(thresholds && { utilisation_thresholds: inOrder(thresholds) }),
+    ...(boot_files && { boot_files: boot_files.map(readBootFile) }),
   }
+}
+
+function readBootFile(
+  { architectures, server = null, file }: Required<PolicyRulesRequest>['boot_files'][number],
+  index: number,
+) {
+  return { architectures: inOrder(architectures), server: readServer(server, index), file }
+}
+
+function readServer(text: string | null, index: number): string | null {
+  if (text === null) return null
+  const address = parseAddress(text)
+  const server = address ? formatAddress(address) : canonicalDomain(text)
+  if (server !== null) return server
+  return refuse(
+    `rules/boot_files/${index}/server`,
+    `"${text}" is neither an address nor a domain name`,
+  )
 }
 
 function readExclusions({ last_octets, ...words }: Required<PolicyRulesRequest>['exclusions']) {

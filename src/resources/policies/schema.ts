@@ -93,6 +93,47 @@ const Secret = Type.Optional(
   }),
 )
 
+const UnknownClients = Nullable(
+  closed({
+    lease_seconds: Type.Integer({ minimum: 60, maximum: 31_536_000 }),
+    purpose: Type.Optional(Purpose),
+    project_id: Type.Optional(
+      Type.Unsafe<string>({
+        ...ProjectId,
+        description:
+          'Whose the addresses are: of a policy of a project that one. Else they are of the project of the network, or of the block if that has none.',
+      }),
+    ),
+  }),
+  {
+    description:
+      'What DHCP clients get that nobody told of: an address for the time of a lease. Null: none, whatever policies further away say.',
+  },
+)
+
+const BootFiles = Type.Array(
+  closed({
+    architectures: Type.Array(Type.Integer({ minimum: 0, maximum: 65_535 }), {
+      minItems: 1,
+      maxItems: 64,
+      description: 'Of clients, as they say it in option 93 (RFC 4578 §2.1).',
+    }),
+    server: Type.Optional(
+      Nullable(
+        Type.String({ minLength: 1, maxLength: 255, description: 'An address or a domain name.' }),
+      ),
+    ),
+    file: Type.String({
+      pattern: '^[!-~]{1,255}$',
+      description: 'A path on that server, or a URL.',
+    }),
+  }),
+  {
+    maxItems: 64,
+    description: 'What machines boot from: the first that fits a client is its.',
+  },
+)
+
 /** Every rule, none of them optional; what differs between a request and an answer is given. */
 const ruleProperties = <O extends TSchema, N extends TSchema, G extends TProperties>(
   offset: O,
@@ -120,6 +161,8 @@ const ruleProperties = <O extends TSchema, N extends TSchema, G extends TPropert
     maxItems: 8,
     description: 'Percentages.',
   }),
+  unknown_clients: UnknownClients,
+  boot_files: BootFiles,
 })
 
 /** An object of the same members, all of which may be left out. */

@@ -73,7 +73,7 @@ const newSecret = () => randomBytes(32).toString('hex')
 /** @throws {IpamError} `policy_name_taken`, `invalid_request`, `cidr_has_host_bits` */
 export function createPolicy(db: Database, request: PolicyRequest): Promise<Policy> {
   const { project_id = null, name, description = '', tags = [] } = request
-  const rules = JSON.stringify(readRules(request.rules ?? {}, newSecret()))
+  const rules = JSON.stringify(readRules(request.rules ?? {}, { secret: newSecret(), project_id }))
   return changePolicy(
     db,
     'policy.created',
@@ -97,7 +97,8 @@ export function updatePolicy(db: Database, target: Target, patch: PolicyPatch): 
     const before = await lockPolicy(tx, target)
     const { name, description, tags } = { ...before, ...patch }
     const secret = before.rules.ipv6_generator?.secret ?? newSecret()
-    const rules = patch.rules ? readRules(patch.rules, secret) : before.rules
+    const { project_id } = before
+    const rules = patch.rules ? readRules(patch.rules, { secret, project_id }) : before.rules
     const updated = await rows(tx, StoredPolicy)`
       update policies set name = ${name}, description = ${description}, tags = ${tags},
         rules = ${JSON.stringify(rules)}, generation = generation + 1,

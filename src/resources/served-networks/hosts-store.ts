@@ -2,12 +2,12 @@ import { type Static, Type } from 'typebox'
 import { type Bound, boundedTo } from '../../access/bound-store.ts'
 import { type Database, rows } from '../../db/database.ts'
 import { allOf, type Sql, sql } from '../../db/sql.ts'
-import { type ClientNames, namesOfClientId } from '../../dhcp/client-names.ts'
+import { namesOfClientId } from '../../dhcp/client-names.ts'
 import { mergeOptions } from '../../dhcp/configuration.ts'
 import { canonicalDomain } from '../../dhcp/domain-names.ts'
-import { clientOwner, type ServedHost } from '../../dhcp/served.ts'
+import { clientNames, clientOwner, type ServedHost } from '../../dhcp/served.ts'
 import { Id, Nullable, Time } from '../../schema.ts'
-import { type Said, saidFor } from '../dhcp-options/configuration-store.ts'
+import { type Said, type SaidOption, saidFor } from '../dhcp-options/configuration-store.ts'
 import { blockFactsOf } from '../host-configuration/store.ts'
 import { getNetwork } from '../networks/store.ts'
 import { subnetsOf, told } from './store.ts'
@@ -35,12 +35,17 @@ export async function listServedHosts(
     conditions: after?.type === 'interface' ? [sql`i.id > ${after.id}`] : [],
     limit: after?.type === 'client' ? 0 : limit + 1,
   })
+  const subnets = await idsOfSubnets(db, place)
   const clients = await findClients(db, place, {
+    subnets,
     more: after?.type === 'client' ? sql`and a.owner_id > ${after.id}` : sql``,
     limit: limit + 1 - nics.length,
   })
-  return [...(await hostsOfNics(db, nics)), ...hostsOfClients(clients)]
+  return [...(await hostsOfNics(db, nics, subnets)), ...hostsOfClients(clients)]
 }
+
+const idsOfSubnets = async (db: Database, { network_id }: Place) =>
+  (await subnetsOf(db, network_id)).map(({ id }) => id)
 
 const isInterfaceId = (id: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)
 
@@ -59,15 +64,17 @@ export async function namedHosts(
     conditions: [sql`i.id = any (${ids.filter(isInterfaceId)}::uuid[])`],
     limit: ids.length,
   })
+  const subnets = await idsOfSubnets(db, place)
   const clients = await findClients(db, place, {
+    subnets,
     more: sql`and a.owner_id = any (${ids.filter(id => !isInterfaceId(id))})`,
     limit: ids.length,
   })
-  const found = [...(await hostsOfNics(db, nics)), ...hostsOfClients(clients)]
+  const found = [...(await hostsOfNics(db, nics, subnets)), ...hostsOfClients(clients)]
   return found.flatMap(({ host }) => host ?? [])
 }
 
-const NicRow = Type.Object({ id: Id, project_id: Type.String(), mac_address: Type.String() })
+const NicRow = Type.Object({ id: Id, project_id: Type.String(), ...clientNames })
 type NicRow = Static<typeof NicRow>
 
 /** The interfaces of a network that have a name. */
@@ -79,9 +86,11 @@ async function findNics(
   if (limit === 0) return []
   const all = allOf([...boundedTo(bound, sql`i.project_id`), ...conditions])
   return rows(db, NicRow)`
-    select i.id, i.project_id, mac_text(m.mac) as mac_address
-    from interfaces i join macs m on m.interface_id = i.id
-    where i.network_id = ${network_id} and ${all} order by i.id limit ${limit}`
+    select i.id, i.project_id, mac_text(m.mac) as mac_address, i.client_id, i.duid, i.iaid
+    from interfaces i left join macs m on m.interface_id = i.id
+    where i.network_id = ${network_id} and coalesce(m.mac::text, i.client_id, i.duid) is not null
+      and ${all}
+    order by i.id limit ${limit}`
 }
 
 const AddressRow = Type.Object({
@@ -108,17 +117,20 @@ type ClientRow = AddressRow
 /** What clients have in the subnets of a network, by their ids; of so many clients at most. */
 async function findClients(
   db: Database,
-  { network_id, bound }: Place,
-  { more, limit }: { readonly more: Sql; readonly limit: number },
+  { bound }: Place,
+  {
+    subnets,
+    more,
+    limit,
+  }: { readonly subnets: readonly string[]; readonly more: Sql; readonly limit: number },
 ): Promise<ClientRow[]> {
   if (limit <= 0) return []
-  const blocks = await subnetsOf(db, network_id)
   const ofClients = sql`
     a.owner_type = ${clientOwner} and ${allOf(boundedTo(bound, sql`a.project_id`))}`
   return rows(db, AddressRow)`
     with clients as (
       select distinct c.owner_id
-      from unnest(${blocks}::uuid[]) s (block_id), lateral (
+      from unnest(${subnets}::uuid[]) s (block_id), lateral (
         select distinct a.owner_id from allocations a
         where a.block_id = s.block_id and ${ofClients} ${more}
         order by a.owner_id limit ${limit}) c
@@ -126,7 +138,7 @@ async function findClients(
     )
     select ${addressColumns}
     from clients c join allocations a on a.owner_id = c.owner_id
-    where a.block_id = any (${blocks}::uuid[]) and ${ofClients}
+    where a.block_id = any (${subnets}::uuid[]) and ${ofClients}
     order by a.owner_id, a.started_at, a.id`
 }
 
@@ -158,7 +170,11 @@ function hostsOfClients(found: readonly ClientRow[]): FoundHost[] {
 }
 
 /** A few statements, however many interfaces there are. */
-async function hostsOfNics(db: Database, nics: readonly NicRow[]): Promise<FoundHost[]> {
+async function hostsOfNics(
+  db: Database,
+  nics: readonly NicRow[],
+  subnets: readonly string[],
+): Promise<FoundHost[]> {
   if (nics.length === 0) return []
   const ids = nics.map(({ id }) => id)
   // Whoever names an interface of another project as the owner of an allocation gives it nothing.
@@ -167,13 +183,13 @@ async function hostsOfNics(db: Database, nics: readonly NicRow[]): Promise<Found
     from allocations a where a.owner_id = any (${ids}::text[]) and a.owner_type = 'interface'
     order by a.started_at, a.id`
   const heldBy = grouped(held, ({ owner_id }) => owner_id)
-  const blocks = [...new Set(held.map(({ block_id }) => block_id))]
+  const used = new Set(held.map(({ block_id }) => block_id))
+  const blocks = subnets.filter(id => used.has(id))
   const said = await saidFor(db, { blocks, interfaces: ids })
   const facts = said.interface.size > 0 ? await blockFactsOf(db, blocks) : new Map()
-  return nics.map(({ id, project_id, mac_address }) => {
+  return nics.map(({ id, project_id, ...names }) => {
     const own = said.interface.get(id) ?? []
     const addresses = (heldBy.get(id) ?? []).filter(one => one.project_id === project_id)
-    const names: ClientNames = { mac_address, client_id: null, duid: null, iaid: null }
     const host = {
       id,
       type: 'interface' as const,
@@ -186,21 +202,20 @@ async function hostsOfNics(db: Database, nics: readonly NicRow[]): Promise<Found
   })
 }
 
-type Own = readonly (Said['interface'] extends Map<string, infer Options>
-  ? Options
-  : never)[number][]
-
 /** RFC 2132 §3.14. */
 const hostNameCode = 12
 
-const hostNameOf = (own: Own): string | null => {
+const hostNameOf = (own: readonly SaidOption[]): string | null => {
   const found = own.find(({ version, code }) => version === 4 && code === hostNameCode)
   return found ? String(found.value) : null
 }
 
-/** All that is in force for an interface in the subnets of its addresses, where it sets anything. */
+/**
+ * All that is in force for an interface in those subnets of the network where it has addresses and sets
+ * anything.
+ */
 function ownOptions(
-  own: Own,
+  own: readonly SaidOption[],
   addresses: readonly AddressRow[],
   {
     said,
