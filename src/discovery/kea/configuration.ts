@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { ServedNetwork, ServedSubnet } from '../../dhcp/served.ts'
 import { formatAddress, type IpVersion, parseAddress } from '../../ip/address.ts'
-import { type Boot, bootOf, optionsIn, type RawOption, toldBy } from './options.ts'
+import { type Boot, bootOf, codes4, optionsIn, type RawOption, toldBy } from './options.ts'
 import type { SubnetIds } from './subnet-ids.ts'
 
 // What Kea's configuration says of networks. All that Melange puts there is marked as its own.
@@ -21,6 +21,8 @@ export type Ours = {
   readonly classes: readonly Json[]
   readonly subnets: readonly Json[]
   readonly shared: readonly Json[]
+  /** Whether unknown clients get addresses in any of the subnets. */
+  readonly is_open: boolean
 }
 
 export type Settings = {
@@ -95,7 +97,9 @@ export function describe(version: IpVersion, places: readonly Place[], settings:
     name: lifetimeClass(seconds),
     ...lifetimesOf(version, seconds),
   }))
-  return { classes: [...ofLifetimes, ...classes], subnets, shared }
+  const all = places.flatMap(({ network }) => subnetsOf(network, version))
+  const is_open = all.some(({ unknown_clients }) => unknown_clients !== null)
+  return { classes: [...ofLifetimes, ...classes], subnets, shared, is_open }
 }
 
 /** By which interface and relays machines come; where a relay says the circuit, by a class. */
@@ -182,22 +186,18 @@ function describeSubnet(
     return { ...common, 'rapid-commit': rapid_commit, 'option-data': data }
   }
   const own = { ...common, authoritative: true, 'match-client-id': false }
-  const name = told.host_name === null ? [] : [{ code: 12, hex: asHex(told.host_name) }]
-  const usual = [...told.options, ...name]
   if (subnet.boot_files.length === 0) {
-    const data = optionData(4, [...usual, ...told.boot.options])
+    const data = optionData(4, [...told.options, ...told.boot.options])
     return { ...own, ...fieldsOf(told.boot), 'option-data': data }
   }
   const boots = bootClasses(id, subnet, told.boot)
   classes.push(...boots)
   return {
     ...own,
-    'option-data': optionData(4, usual),
+    'option-data': optionData(4, told.options),
     'require-client-classes': boots.map(({ name: ofClass }) => ofClass),
   }
 }
-
-const asHex = (text: string) => Buffer.from(text).toString('hex')
 
 const fieldsOf = ({ next_server, server_hostname, boot_file_name }: Boot): Json => ({
   ...(next_server !== null && { 'next-server': next_server }),
@@ -214,7 +214,7 @@ const saidMax = 4
  */
 function bootClasses(id: number, { boot_files, options }: ServedSubnet, usual: Boot): Json[] {
   const names = boot_files.map((_, index) => `${classPrefix}boot-${id}-${index}`)
-  const server = options.find(({ code }) => code === 66)?.value
+  const server = options.find(({ code }) => code === codes4.tftpServerName)?.value
   const noneOf = (others: readonly string[]) =>
     others.map(name => `not member('${name}')`).join(' and ')
   const described = boot_files.map((boot, index) => {

@@ -1,10 +1,9 @@
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { IpVersion } from '../../ip/address.ts'
 import { DiscoveryError } from '../driver.ts'
 import type { Json, Ours } from './configuration.ts'
 import { createControl, KeaRefused } from './control.ts'
-import { type Needs, withOurs, withoutOurs } from './merge.ts'
+import { failureFiles, type Needs, withOurs, withoutOurs } from './merge.ts'
 import type { KeaServer } from './server.ts'
 
 export type FedOptions = {
@@ -32,9 +31,8 @@ export function createFedServer({
 }: FedOptions): KeaServer {
   const name = `kea-dhcp${version} at ${socket}`
   const control = createControl(socket)
-  const failuresFile =
-    failures_folder === null ? null : join(failures_folder, `melange-failures${version}.log`)
-  const needs: Needs = { database, hook: null, failures: failuresFile }
+  const failures = failures_folder === null ? [] : failureFiles(version, failures_folder)
+  const needs: Needs = { database, hook: null, failures }
   const whole = `Dhcp${version}`
   let leaseFile = ''
   let fault: string | null = null
@@ -71,7 +69,7 @@ export function createFedServer({
     version,
     name,
     control,
-    failuresFile,
+    failureFiles: failures,
     leaseFile: () => leaseFile,
     problems: () => (fault === null ? [] : [fault]),
     async configure(ours: Ours) {

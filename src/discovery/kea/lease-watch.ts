@@ -60,8 +60,7 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
       client_id: who.client_id,
       duid: who.duid,
       iaid: who.iaid,
-      // What is reserved Kea writes in place of what the machine calls itself.
-      host_name: row.host_name === host.host_name?.toLowerCase() ? null : row.host_name,
+      host_name: row.host_name,
       relay: row.relay && address !== null ? { ...row.relay, address } : null,
       state,
       at,

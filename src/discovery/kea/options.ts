@@ -12,7 +12,6 @@ export type Told = {
   readonly lease_seconds: number | null
   readonly renewal_seconds: number | null
   readonly rebinding_seconds: number | null
-  readonly host_name: string | null
   /** What it boots from: DHCPv4 only. */
   readonly boot: Boot
 }
@@ -25,7 +24,7 @@ export type Boot = {
   readonly options: readonly RawOption[]
 }
 
-const codes4 = {
+export const codes4 = {
   subnetMask: 1,
   hostName: 12,
   leaseTime: 51,
@@ -42,7 +41,6 @@ const codes4 = {
 const elsewhere: Readonly<Record<IpVersion, ReadonlySet<number>>> = {
   4: new Set([
     codes4.subnetMask,
-    codes4.hostName,
     codes4.leaseTime,
     codes4.renewalTime,
     codes4.rebindingTime,
@@ -107,7 +105,6 @@ function workOut(version: IpVersion, options: readonly ServedOption[]): Told {
     lease_seconds: secondsOf(codes4.leaseTime),
     renewal_seconds: secondsOf(codes4.renewalTime),
     rebinding_seconds: secondsOf(codes4.rebindingTime),
-    host_name: textOf(codes4.hostName),
     boot: { ...bootOf(server, textOf(codes4.bootfileName)), next_server: siaddr },
   }
 }
@@ -116,7 +113,6 @@ const nothingElse: Omit<Told, 'options'> = {
   lease_seconds: null,
   renewal_seconds: null,
   rebinding_seconds: null,
-  host_name: null,
   boot: { next_server: null, server_hostname: null, boot_file_name: null, options: [] },
 }
 
@@ -136,7 +132,7 @@ function addressOf(value: unknown): string | null {
 const snameMax = 63
 const fileMax = 127
 
-const textOption = (code: number, text: string): RawOption => ({
+export const textOption = (code: number, text: string): RawOption => ({
   code,
   hex: Buffer.from(text).toString('hex'),
 })

@@ -3,7 +3,7 @@ import type { ServedHost, ServedNetwork, ServedSubnet } from '../../dhcp/served.
 import { formatAddress, type IpVersion, parseAddress } from '../../ip/address.ts'
 import { parsePrefix } from '../../ip/prefix.ts'
 import { holdLifetimes, leaseSeconds, lifetimeClass } from './configuration.ts'
-import { optionsIn, type RawOption, type Told, toldBy } from './options.ts'
+import { codes4, optionsIn, type RawOption, type Told, textOption, toldBy } from './options.ts'
 import type { SubnetIds } from './subnet-ids.ts'
 
 /** An address, or a prefix, that is told to a host. */
@@ -34,7 +34,6 @@ export type HostColumns = {
   readonly identifier_type: number
   readonly subnet_id: number
   readonly ipv4: number | null
-  readonly hostname: string | null
   readonly class_name: string | null
   readonly next_server: number | null
   readonly server_hostname: string | null
@@ -62,7 +61,6 @@ export type RowSettings = {
 /** Kea's types of identifiers, and the longest that it takes. */
 const types = { mac: 0, duid: 1, client_id: 3 }
 const identifierBytesMax = 128
-const hostNameMax = 255
 
 /** The rows of a host in Kea. */
 export function rowsOf(host: ServedHost, network: ServedNetwork, settings: RowSettings): HostRows {
@@ -142,14 +140,12 @@ function rowsIn({ host, network, subnet, chosen, settings, seconds }: Where): Ho
     version,
     subnet_id,
     ipv4: ipv4 ? numberOf(ipv4.address) : null,
-    hostname:
-      version === 4 ? (own.host_name ?? host.host_name)?.slice(0, hostNameMax) || null : null,
     class_name: seconds === null ? null : lifetimeClass(seconds),
     next_server: boot?.next_server ? numberOf(boot.next_server) : null,
     server_hostname: boot?.server_hostname ?? null,
     boot_file_name: boot?.boot_file_name ?? null,
     options: [
-      ...own.options.filter(
+      ...withName(own.options, version === 4 ? host.host_name : null).filter(
         one => !usual.options.some(({ code, hex }) => code === one.code && hex === one.hex),
       ),
       ...(boot?.options ?? []),
@@ -175,6 +171,12 @@ function rowsIn({ host, network, subnet, chosen, settings, seconds }: Where): Ho
     }
   })
 }
+
+/** With the name of the host, if none is set. */
+const withName = (options: readonly RawOption[], name: string | null): readonly RawOption[] =>
+  name === null || options.some(({ code }) => code === codes4.hostName)
+    ? options
+    : [...options, textOption(codes4.hostName, name)]
 
 /** By what Kea knows a host: it has no room for longer names, and knows no IAID. */
 function namesIn({ mac_address, client_id, duid }: ServedHost, version: IpVersion) {
