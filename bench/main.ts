@@ -5,6 +5,10 @@ import { findCommit } from './checkout.ts'
 import { benchCompare } from './compare.ts'
 import { asCompareTable } from './compare-report.ts'
 import { asContestTable, type ContestReport, type ContestSettings } from './contests.ts'
+import { benchDhcp } from './dhcp/bench.ts'
+import { loads } from './dhcp/load.ts'
+import { asDhcpTable } from './dhcp/report.ts'
+import { completeSettings, type DhcpSettings, serverNames } from './dhcp/settings.ts'
 import { benchInstance } from './instance.ts'
 import { benchMacs } from './macs.ts'
 import { say } from './measure.ts'
@@ -108,6 +112,35 @@ for (const [name, description, run] of contests) {
     })
 }
 
+type DhcpFlags = Partial<DhcpSettings> & {
+  json?: boolean
+  save?: boolean
+  quick?: boolean
+  rateSteps?: number
+}
+
+program
+  .command('dhcp')
+  .description('the server for machines beside Kea and dnsmasq, in turn; needs root')
+  .option('--json', 'one JSON object on standard output, instead of a table')
+  .option('--save', 'also write bench/results/YYYY-MM-DD-dhcp.json, and the table')
+  .option('--quick', 'in under 90 s; the figures are worth little')
+  .option('--servers <names>', serverNames.join(','), oneOf(serverNames))
+  .option('--loads <names>', 'see bench/README.md', oneOf(loads.map(({ name }) => name)))
+  .option('--sizes <hosts>', 'for start and change (1000,16384,65533; 0: none)', counts)
+  .option('--rounds <n>', 'of which the medians are taken (3)', positive)
+  .option('--seconds <n>', 'of one trial (2)', positive)
+  .option('--rate-steps <n>', 'in search of the highest rate with little loss (3)', Number)
+  .option('--changes <n>', 'of hosts, for each size (300)', positive)
+  .action(async ({ json, save: isSaved, quick = false, rateSteps, ...flags }: DhcpFlags) => {
+    const steps = rateSteps === undefined ? {} : { rate_steps: rateSteps }
+    const report = await benchDhcp(completeSettings({ ...flags, ...steps, quick }))
+    const table = asDhcpTable(report)
+    if (isSaved) say(`saved as ${save({ name: 'dhcp', report, table })}`)
+    console.log(json ? JSON.stringify(report) : table)
+    if (report.has_failed) process.exitCode = 1
+  })
+
 // So that what ends with the process (servers, PostgreSQL) does so after Ctrl-C, too.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => process.exit(130))
@@ -124,4 +157,20 @@ function positive(text: string): number {
   const value = Number(text)
   if (!(value > 0)) throw new InvalidArgumentError('It must be a number above 0.')
   return value
+}
+
+function oneOf(names: readonly string[]) {
+  return (text: string): string[] => {
+    const chosen = text.split(',')
+    const unknown = chosen.filter(name => !names.includes(name))
+    if (unknown.length > 0) throw new InvalidArgumentError(`There is no ${unknown.join(', ')}.`)
+    return chosen
+  }
+}
+
+function counts(text: string): number[] {
+  const values = text.split(',').map(Number)
+  if (values.every(value => value === 0)) return []
+  for (const value of values) positive(String(value))
+  return values
 }

@@ -10,6 +10,7 @@ import pg from 'pg'
 export type BenchServer = {
   readonly url: string
   readonly token: string
+  readonly pid: number
   /** The most memory that was resident at a time, in MB of 1024 KB. */
   peakMb(): number
   close(): Promise<void>
@@ -57,6 +58,7 @@ export async function startServer(options: ServerOptions): Promise<BenchServer> 
   return {
     url: await readUrl(child),
     token,
+    pid: child.pid ?? 0,
     peakMb: () => {
       const status = readFileSync(`/proc/${child.pid}/status`, 'utf8')
       return Math.ceil(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024)
