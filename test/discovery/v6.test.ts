@@ -153,11 +153,12 @@ test('both renew, and no longer than what they have lasts', async () => {
   const clients = await Promise.all(
     ([startDhclient, startDhcpcd] as const).map(async start => {
       machines += 1
+      const name = `held${machines}`
       const mac = macOf(machines)
       const nic = await cloud.interface(network_id, { mac_address: mac })
       const owner = { owner_type: 'interface', owner_id: nic.id, families: [6] }
       await cloud.allocate({ network_id, ...owner, lifetime_seconds: holdSeconds })
-      const space = await lan.machine(`held${machines}`, { mac })
+      const space = await lan.machine(name, { mac })
       const config = start === startDhcpcd ? ['duid ll', 'interface eth0', 'ia_na 1'] : []
       return start(space, { version: 6, config })
     }),
