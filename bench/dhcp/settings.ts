@@ -26,6 +26,8 @@ export const defaultLoads = [
   'relay-automatic',
 ]
 
+const rateLoads = ['relay-new', 'relay-known']
+const quickRateLoads = ['relay-known']
 const quickLoads = ['relay-new', 'relay-known', 'relay-automatic']
 
 /** What is set, and what it comes to otherwise. */
@@ -41,7 +43,7 @@ export function completeSettings(
     rounds: given.rounds ?? (quick ? 1 : 3),
     seconds: given.seconds ?? (quick ? 0.5 : 2),
     rate_steps: given.rate_steps ?? (quick ? 1 : 3),
-    rate_loads: chosen.filter(name => ['relay-new', 'relay-known'].includes(name)),
+    rate_loads: chosen.filter(name => (quick ? quickRateLoads : rateLoads).includes(name)),
     changes: given.changes ?? (quick ? 30 : 300),
     quick,
   }
