@@ -60,6 +60,17 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        test: {
+          ...patience,
+          name: 'discovery',
+          include: ['test/discovery/**/*.test.ts'],
+          testTimeout: 120_000,
+          fileParallelism: false,
+          globalSetup,
+          provide: { databaseKind: 'postgres' },
+        },
+      },
     ],
   },
 })

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the tests need, and only what is missing:
-#   install-debian-packages.sh [postgresql|cloud-init|keystone|oslo-policy]...
-# Without a name: all but keystone.
+#   install-debian-packages.sh [postgresql|cloud-init|keystone|oslo-policy|dhcp]...
+# Without a name: all but keystone and dhcp.
 set -euo pipefail
 
 say() { echo "install-debian-packages: $*"; }
@@ -13,6 +13,10 @@ as_root() {
     sudo "$@"
   fi
 }
+
+# Files that are there only for the time of an installation.
+passing=()
+trap 'if ((${#passing[@]})); then as_root rm -f "${passing[@]}"; fi' EXIT
 
 # The same folders as findPostgresBinaries of test/helpers/postgres-server.ts.
 find_postgres() {
@@ -65,7 +69,7 @@ install_postgresql() {
   if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
     no_cluster=/etc/postgresql-common/createcluster.d/melange-tests.conf
     as_root mkdir -p "${no_cluster%/*}"
-    trap 'as_root rm -f "$no_cluster"' EXIT
+    passing+=("$no_cluster")
     as_root tee "$no_cluster" >/dev/null <<<'create_main_cluster = false'
   fi
 
@@ -129,6 +133,54 @@ install_oslo_policy() {
   say 'oslo.policy is now in /usr/lib/python3'
 }
 
+# The servers that drivers feed, clients and relays that are real, and what looks at packets. The same
+# programs as missingForLabs of test/helpers/netlab.ts.
+dhcp_programs=(dnsmasq kea-dhcp4 kea-dhcp6 kea-admin perfdhcp dhclient dhcrelay udhcpc dhcpcd tshark
+  tcpdump ip gcc)
+dhcp_packages=(dnsmasq-base kea-dhcp4-server kea-dhcp6-server kea-admin kea-common isc-dhcp-client
+  isc-dhcp-relay udhcpc dhcpcd-base tshark tcpdump iproute2 gcc libc6-dev)
+dhcp_services=(kea-dhcp4-server kea-dhcp6-server isc-dhcp-relay)
+
+missing_dhcp_programs() {
+  local program
+  for program in "${dhcp_programs[@]}"; do
+    [[ -n $(PATH=$PATH:/usr/sbin:/sbin type -P "$program") ]] || echo "$program"
+  done
+}
+
+# Answers nobody on this machine: what the packages would run as services is masked before it
+# arrives, and stays so, and nothing is started while they are installed.
+install_dhcp() {
+  local missing service unit
+  missing=$(missing_dhcp_programs)
+  if [[ -z $missing ]]; then
+    say 'servers, clients and relays of DHCP are here already: nothing to do'
+    return
+  fi
+  need_apt "${missing//$'\n'/, }"
+  for service in "${dhcp_services[@]}"; do
+    unit=/etc/systemd/system/$service.service
+    # Who runs one of them already goes on doing so.
+    if ! dpkg-query --status "$service" >/dev/null 2>&1 && [[ ! -e $unit && ! -L $unit ]]; then
+      as_root mkdir -p "${unit%/*}"
+      as_root ln -s /dev/null "$unit"
+    fi
+  done
+  if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+    passing+=(/usr/sbin/policy-rc.d)
+    as_root tee /usr/sbin/policy-rc.d >/dev/null <<<$'#!/bin/sh\nexit 101'
+    as_root chmod 755 /usr/sbin/policy-rc.d
+  fi
+
+  install_packages "${dhcp_packages[@]}"
+  missing=$(missing_dhcp_programs)
+  if [[ -n $missing ]]; then
+    say "packages were installed, but these programs were not found: ${missing//$'\n'/, }" >&2
+    exit 1
+  fi
+  say 'servers, clients and relays of DHCP are now here'
+}
+
 (($# > 0)) || set -- postgresql cloud-init oslo-policy
 for name in "$@"; do
   case $name in
@@ -136,6 +188,7 @@ for name in "$@"; do
     cloud-init) install_cloud_init ;;
     keystone) install_keystone ;;
     oslo-policy) install_oslo_policy ;;
+    dhcp) install_dhcp ;;
     *)
       say "there is no set of packages called $name" >&2
       exit 2

@@ -23,6 +23,16 @@ export const interfaceChecks: Readonly<Record<string, Sql>> = {
     select id::text as subject, 'follows no addresses' as detail
     from interfaces where network_id is null and not follows_addresses`,
 
+  'I13 interfaces known by one name': sql`
+    select a.id::text as subject, 'client id ' || a.client_id || ' of interface ' || b.id as detail
+    from interfaces a join interfaces b
+      on b.network_id = a.network_id and b.client_id = a.client_id and b.id > a.id
+    union all
+    select a.id::text, 'DUID ' || a.duid || ' of interface ' || b.id
+    from interfaces a join interfaces b
+      on b.network_id = a.network_id and b.duid = a.duid and b.id > a.id
+    where a.iaid = b.iaid or a.iaid is null or b.iaid is null`,
+
   'I13 interface at two devices at one time': sql`
     select interface_id::text as subject, 'from ' || started_at || ', before until ' || before as detail
     from (

@@ -14,7 +14,9 @@ export const clientNames = {
   mac_address: Nullable(Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' })),
   client_id: Nullable(Hex(255, "DHCPv4's client identifier (option 61), with its type.")),
   duid: Nullable(Hex(130, "DHCPv6's unique identifier (RFC 8415 §11), with its type.")),
-  iaid: Nullable(Type.Integer({ minimum: 0, maximum: 4_294_967_295 })),
+  iaid: Nullable(Type.Integer({ minimum: 0, maximum: 4_294_967_295 }), {
+    description: 'Which interface of the machine with that DUID; null with a DUID is any of them.',
+  }),
 }
 
 /** An option that is in force, by its number; its value as its type has it. */

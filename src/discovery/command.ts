@@ -26,7 +26,6 @@ const shutdownMilliseconds = 10_000
 async function run(file: string | undefined, version: string): Promise<void> {
   const config = loadDiscoveryConfig(file)
   const createDriver = drivers[config.driver]
-  if (!createDriver) throw new DiscoveryError(`there is no driver ${config.driver} yet`)
   const { failed, close } = await discover(config, { version, createDriver })
   const stopped = new Promise<void>(resolve => {
     process.once('SIGTERM', () => resolve())

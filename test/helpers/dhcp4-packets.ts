@@ -47,6 +47,66 @@ export function packetOf(parts: PacketParts): Uint8Array {
   return Uint8Array.from([...bytes, ...bytesOf(cookie), ...bytesOf(options), ...bytesOf(end)])
 }
 
+/** An option; its contents are in hex. */
+export const option4 = (code: number, contents: string): string => {
+  const bytes = bytesOf(contents)
+  return Buffer.from([code, bytes.length, ...bytes]).toString('hex')
+}
+
+/** A packet as it is read by RFC 2131 §2, 2132 §9.3 and 3396, without the codec that is tested. */
+export type Packet4 = {
+  readonly op: number
+  readonly xid: string
+  readonly flags: number
+  readonly ciaddr: string
+  readonly yiaddr: string
+  readonly siaddr: string
+  readonly giaddr: string
+  readonly mac: string
+  readonly sname: string
+  readonly file: string
+  /** In hex, by code; pieces joined. */
+  readonly options: ReadonlyMap<number, string>
+}
+
+export function readPacket(bytes: Buffer): Packet4 {
+  const address = (place: number) => bytes.subarray(place, place + 4).join('.')
+  const options = new Map<number, string>()
+  const readField = (field: Buffer) => {
+    for (let place = 0; place < field.length && field[place] !== 255; ) {
+      const code = field[place] ?? 0
+      if (code === 0) {
+        place += 1
+        continue
+      }
+      const end = place + 2 + (field[place + 1] ?? 0)
+      if (end > field.length) throw new RangeError(`option ${code} without an end`)
+      options.set(code, (options.get(code) ?? '') + field.toString('hex', place + 2, end))
+      place = end
+    }
+  }
+  readField(bytes.subarray(240))
+  const overload = Number.parseInt(options.get(52) ?? '0', 16)
+  if (overload & 1) readField(bytes.subarray(108, 236))
+  if (overload & 2) readField(bytes.subarray(44, 108))
+  options.delete(52)
+  const text = (bit: number, from: number, to: number) =>
+    overload & bit ? '' : bytes.toString('latin1', from, to).replace(/\0.*$/s, '')
+  return {
+    op: bytes[0] ?? 0,
+    xid: bytes.toString('hex', 4, 8),
+    flags: bytes.readUInt16BE(10),
+    ciaddr: address(12),
+    yiaddr: address(16),
+    siaddr: address(20),
+    giaddr: address(24),
+    mac: bytes.toString('hex', 28, 34),
+    sname: text(2, 44, 108),
+    file: text(1, 108, 236),
+    options,
+  }
+}
+
 export const randomBytes = (random: Random, length: number): Uint8Array =>
   Uint8Array.from({ length }, () => random.below(256))
 

@@ -45,14 +45,14 @@ export const hostOf = (id: string, ...leases: string[]): Host =>
 export const net: LinkFacts = {
   id: 'net',
   interfaces: ['tap0'],
-  relays: [{ address: bytesOf('fe80::6'), interfaceId: Buffer.from('port-7') }],
+  relays: [],
   prefixes: ['2001:db8::/64'],
   isAutomatic: false,
   hasRapidCommit: true,
   options: null,
 }
 
-/** The link: `one` and `two` are interfaces, `auto` is a client with an allocation of 600 seconds. */
+/** The link: `one` and `two` are interfaces, `auto` is a client with an allocation of 7200 seconds. */
 export function linkTable(facts: Partial<LinkFacts> = {}) {
   const bindings = new BindingTable()
   const link = bindings.setLink({ ...net, ...facts })
@@ -63,7 +63,7 @@ export function linkTable(facts: Partial<LinkFacts> = {}) {
     {
       ...hostOf('auto'),
       isAutomatic: true,
-      addresses: [leaseOf('2001:db8::c', now + 600)],
+      addresses: [leaseOf({ text: '2001:db8::c', endsAt: now + 7200 })],
     },
     { clients: [{ duid: packet(automaticDuid), iaid: 5 }] },
   )
@@ -81,16 +81,21 @@ type Asked = {
   readonly bindings?: BindingTable
   readonly came?: Partial<Arrival>
   readonly at?: number
+  readonly isRepeated?: boolean
 }
 
 /** What a server makes of a packet. */
-export function ask(hex: string, { bindings, came, at = now }: Asked = {}): Answer {
+export function ask(
+  hex: string,
+  { bindings, came, at = now, isRepeated = false }: Asked = {},
+): Answer {
   const message = decodeMessage(packet(hex))
   if ('malformed' in message) throw new Error(message.malformed)
   const world = {
     server: serverOf(packet(serverDuid)),
     bindings: bindings ?? linkTable().bindings,
     now: at,
+    isRepeated,
   }
   return answer(message, { ...arrival, ...came }, world)
 }
@@ -108,6 +113,9 @@ export const effectsOf = (...given: Parameters<typeof ask>): string[] =>
     if (effect.kind === 'wanted') {
       const named = effect.named.map(address => ` ${address.toString('hex')}`).join('')
       return `wanted ${effect.link.id} ${effect.isFinal} ${who}${named}`
+    }
+    if (effect.kind === 'prolong') {
+      return `prolong ${effect.host.id} ${effect.lease.text} ${who} ${effect.seconds}`
     }
     const until = effect.kind === 'leased' ? ` ${effect.validUntil}` : ''
     return `${effect.kind} ${effect.host.id} ${effect.lease.text} ${who}${until}`

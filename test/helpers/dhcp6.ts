@@ -127,7 +127,7 @@ const showAddress = (bytes: Buffer) =>
   formatAddress({ version: 6, value: BigInt(`0x${bytes.toString('hex')}`) })
 
 /** Options as their codes and contents, nothing left over. */
-function split(bytes: Buffer): [number, Buffer][] {
+export function split(bytes: Buffer): [number, Buffer][] {
   const found: [number, Buffer][] = []
   let rest = bytes
   while (rest.length > 0) {

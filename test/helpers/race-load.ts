@@ -60,10 +60,11 @@ const deadlineMs = 120_000
 export async function waitUntil(
   what: string,
   condition: () => boolean | Promise<boolean>,
+  seconds = deadlineMs / 1000,
 ): Promise<void> {
-  const deadline = Date.now() + deadlineMs
+  const deadline = Date.now() + 1000 * seconds
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within ${deadlineMs / 1000} s: ${what}`)
+    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`)
     await delay(10)
   }
 }

@@ -45,7 +45,7 @@ export async function cleanUp(): Promise<void> {
 }
 
 /** Starts `node dist/main.js`, which ends with this process however that ends. */
-function startProgram(args: readonly string[], env: Environment): ChildProcess {
+export function startProgram(args: readonly string[], env: Environment): ChildProcess {
   // What the shell of a developer sets for Melange or PostgreSQL is not meant for these.
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(MELANGE_|PG|DATABASE_URL$|NODE_OPTIONS$|VITEST)/.test(name),
@@ -192,7 +192,7 @@ export class ServerProcess {
 }
 
 /** Collects what a process writes. */
-class Output {
+export class Output {
   readonly #child: ChildProcess
   readonly #parts = { stdout: [] as string[], stderr: [] as string[] }
 

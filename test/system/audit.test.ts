@@ -579,6 +579,21 @@ const damagesOfInterfaces: readonly Damage[] = [
     sql: `update interfaces set generation = generation + 1, name = 'other'`,
     named: ['I9 change without its event'],
   },
+  ...(
+    [
+      ['client id', 'client_id', `'01aa'`],
+      ['DUID', 'duid', `'0004aa'`],
+      ['DUID, and one of them by an IAID of it', 'duid, iaid', `'0004aa', nullif(n, 1)`],
+    ] as const
+  ).map(([name, columns, values]) => ({
+    what: `two interfaces of a network are known by one ${name}`,
+    sql: `drop index client_id_taken;
+          alter table interfaces drop constraint duid_taken;
+          insert into interfaces (id, project_id, network_id, attached_at, ${columns})
+          select gen_random_uuid(), 'p', (select min(id::text)::uuid from networks), now(), ${values}
+          from generate_series(1, 2) n`,
+    named: ['I13 interfaces known by one name', 'I9 change without its event'],
+  })),
   {
     what: 'an interface was at two devices at one time',
     sql: `update interface_history set ended_at = ended_at + interval '1 day'

@@ -43,6 +43,43 @@ test('safe-retries.md does what it says', async () => {
   expect(more).toEqual([])
 })
 
+test('dhcp-api.md does what it says', async () => {
+  const answers = (await runGuide('dhcp-api.md')).map(answer => {
+    try {
+      return JSON.parse(answer)
+    } catch {
+      return answer
+    }
+  })
+  const [network, { hosts }, renewed, { hosts: clients }, told, servers, ...more] = answers
+  expect(network).toMatchObject({
+    project_id: 'demo',
+    mtu: 1450,
+    subnets: [
+      {
+        cidr: '10.60.0.0/24',
+        unknown_clients: { project_id: 'guests', lease_seconds: 600, purpose: null },
+        boot_files: [{ architectures: [7, 9], server: '10.60.0.2', file: 'ipxe.efi' }],
+      },
+    ],
+  })
+  expect(hosts).toMatchObject([
+    { type: 'interface', client_id: '01525400123456', addresses: [{ address: '10.60.0.7' }] },
+  ])
+  const { id: allocation_id, expires_at } = renewed
+  expect(clients).toMatchObject([
+    {
+      id: '52:54:00:ab:cd:ef',
+      type: 'client',
+      host_name: 'laptop',
+      addresses: [{ allocation_id, address: '10.60.0.99', expires_at }],
+    },
+  ])
+  expect(told).toContain('"type":"block.updated"')
+  expect(told).toContain('"network_id": ours')
+  expect([servers, more]).toEqual([1, []])
+})
+
 test('quotas.md does what it says', async () => {
   const answers = (await runGuide('quotas.md')).map(answer => JSON.parse(answer))
   const [own, common, scoped, refused, shown, released, given, ...more] = answers

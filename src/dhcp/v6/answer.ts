@@ -23,10 +23,7 @@ type Told = {
 export type Effect = Told &
   (
     | {
-        /**
-         * A lease is given or extended, until a time in seconds since 1970; null is for ever. The
-         * allocation of an automatic host is to be prolonged so long before the reply is sent.
-         */
+        /** A lease is given or extended, until a time in seconds since 1970; null is for ever. */
         readonly kind: 'leased'
         readonly host: Host
         readonly lease: Lease
@@ -35,8 +32,18 @@ export type Effect = Told &
     | { readonly kind: 'released' | 'declined'; readonly host: Host; readonly lease: Lease }
     | {
         /**
-         * An unknown client needs an address. Once the bindings have a host for it, without
-         * addresses if there are none, the engine is to be asked again.
+         * The allocation of an automatic host is to last for so many seconds from now. Once the
+         * bindings say so, or it cannot be, the engine is to be asked again.
+         */
+        readonly kind: 'prolong'
+        readonly host: Host
+        readonly lease: Lease
+        readonly seconds: number
+      }
+    | {
+        /**
+         * An unknown client needs an address. Once the bindings have a host for it, or there is none
+         * for it, the engine is to be asked again.
          */
         readonly kind: 'wanted'
         /** Whether the client will use it without asking again. */

@@ -24,6 +24,7 @@ describe('a link', () => {
     expect(link.hostOfMac(macs.none)).toBeUndefined()
     expect(link.hostOfClient(duid, 5)?.id).toBe('auto')
     expect(link.hostOfClient(duid, 6)).toBeUndefined()
+    expect(link.hostOfClient(duid, null)?.id).toBe('auto')
     expect(link.hostOfClient(packet(`${automaticDuid}00`), 5)).toBeUndefined()
   })
 
@@ -38,6 +39,23 @@ describe('a link', () => {
     expect(link.hostOfMac(macs.none)).toBeUndefined()
     expect(link.hostOfClient(duid, 5)).toBeUndefined()
     expect(link.hostOfMac(macs.two)?.id).toBe('two')
+  })
+
+  test('finds who is known by DUID alone for all associations, and the others before', () => {
+    const { link } = linkTable()
+    link.setHost(hostOf('any'), { clients: [{ duid, iaid: null }] })
+    const idOf = (iaid: number | null) => link.hostOfClient(duid, iaid)?.id
+    expect([5, 6, null].map(idOf)).toEqual(['auto', 'any', 'auto'])
+    link.removeHost('auto')
+    expect([5, 6, null].map(idOf)).toEqual(['any', 'any', 'any'])
+    link.removeHost('any')
+    expect([5, 6, null].map(idOf)).toEqual([undefined, undefined, undefined])
+  })
+
+  test('finds whom somebody told of before who came by itself', () => {
+    const { link } = linkTable()
+    link.setHost({ ...hostOf('came'), isAutomatic: true }, { mac: macs.one })
+    expect(link.hostOfMac(macs.one)?.id).toBe('one')
   })
 
   test('keeps an identifier for the host that took it over', () => {
@@ -74,18 +92,37 @@ describe('a link', () => {
 
 describe('the links', () => {
   const other = { ...net, id: 'other', interfaces: ['tap1'], relays: [] }
+  const relays = [{ address: bytesOf('fe80::6'), interfaceId: Buffer.from('port-7') }]
+  const byRelay = (table: BindingTable, text: string, interfaceId?: Buffer, at = '::') =>
+    table.linkOfRelay({ address: bytesOf(text), linkAddress: bytesOf(at), interfaceId })?.id
   const idOf = (table: BindingTable, text: string) => table.linkOfAddress(bytesOf(text))?.id
 
   test('are found by interface, by relay and its Interface-Id, and by address', () => {
-    const { bindings } = linkTable()
     const id = Buffer.from('port-7')
+    const { bindings } = linkTable({ relays })
     expect(bindings.linkOfInterface('tap0')?.id).toBe('net')
     expect(bindings.linkOfInterface('tap')).toBeUndefined()
-    expect(bindings.linkOfRelay(bytesOf('fe80::6'), id)?.id).toBe('net')
-    expect(bindings.linkOfRelay(bytesOf('fe80::7'), id)).toBeUndefined()
-    expect(bindings.linkOfRelay(bytesOf('fe80::6'), Buffer.alloc(0))).toBeUndefined()
+    expect(byRelay(bindings, 'fe80::6', id)).toBe('net')
+    expect(byRelay(bindings, 'fe80::7', id)).toBeUndefined()
+    expect(byRelay(bindings, 'fe80::6', Buffer.alloc(0))).toBeUndefined()
+    expect(idOf(bindings, '2001:db8::77')).toBeUndefined()
+    bindings.setLink({ ...net, relays: [] })
     expect(idOf(bindings, '2001:db8::77')).toBe('net')
     expect(idOf(bindings, '2001:db9::')).toBeUndefined()
+  })
+
+  test('are found by relays that are theirs for all interfaces, too', () => {
+    const { bindings } = linkTable({ relays })
+    const ofAll = [{ address: bytesOf('fe80::6'), interfaceId: null }]
+    const second = { ...other, relays: ofAll, prefixes: ['2001:db8:2::/64'] }
+    bindings.setLink(second)
+    expect(byRelay(bindings, 'fe80::6', Buffer.from('port-7'))).toBe('net')
+    expect(byRelay(bindings, 'fe80::6', Buffer.from('port-8'))).toBe('other')
+    expect(byRelay(bindings, 'fe80::6')).toBe('other')
+    expect(byRelay(bindings, 'fe80::9', undefined, 'fe80::6')).toBe('other')
+    bindings.setLink({ ...second, id: 'third', prefixes: ['2001:db8:3::/64'] })
+    expect(byRelay(bindings, 'fe80::6')).toBeUndefined()
+    expect(byRelay(bindings, 'fe80::6', undefined, '2001:db8:3::1')).toBe('third')
   })
 
   test('are not found by what several have', () => {
@@ -107,7 +144,7 @@ describe('the links', () => {
     bindings.removeLink('net')
     expect(bindings.link('net')).toBeUndefined()
     expect(bindings.linkOfInterface('tap0')).toBeUndefined()
-    expect(bindings.linkOfRelay(bytesOf('fe80::6'), Buffer.from('port-7'))).toBeUndefined()
+    expect(byRelay(bindings, 'fe80::6', Buffer.from('port-7'))).toBeUndefined()
     expect(idOf(bindings, '2001:db8::77')).toBeUndefined()
     expect(idOf(bindings, '2001:db8:1::77')).toBe('other')
     expect(bindings.link('other')?.id).toBe('other')
@@ -117,8 +154,9 @@ describe('the links', () => {
 describe('what a host is told', () => {
   test('is named by bytes', () => {
     const bytes = bytesOf('2001:db8::a')
-    expect(leaseOf('2001:db8::a').key).toBe(addressKey(bytes))
-    expect(leaseOf('2001:db8:a::/56', 7)).toEqual({
+    expect(leaseOf({ text: '2001:db8::a' }).key).toBe(addressKey(bytes))
+    expect(leaseOf({ text: '2001:db8:a::/56', endsAt: 7, allocationId: 'id' })).toEqual({
+      allocationId: 'id',
       text: '2001:db8:a::/56',
       key: prefixKey(bytesOf('2001:db8:a::'), 56),
       endsAt: 7,
@@ -127,7 +165,7 @@ describe('what a host is told', () => {
   })
 
   test.each(['10.0.0.1', '10.0.0.0/8', 'x', 'x/8', '2001:db8::/129'])('is not %s', text => {
-    expect(() => leaseOf(text)).toThrow(RangeError)
+    expect(() => leaseOf({ text })).toThrow(RangeError)
   })
 
   test.each([

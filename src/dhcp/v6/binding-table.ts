@@ -1,26 +1,30 @@
 import { type Prefix, parsePrefix, prefixHolds } from '../../ip/prefix.ts'
-import type { Bindings, Host, Lease, Link, PreparedOptions } from './bindings.ts'
+import type { Bindings, Host, Lease, Link, PreparedOptions, Relayed } from './bindings.ts'
 
 /** How a host is found. */
 export type Identifiers = {
   /** Of 12 hexadecimal digits. */
   readonly mac?: string
-  readonly clients?: readonly { readonly duid: Buffer; readonly iaid: number }[]
+  /** Without an IAID it is the host for all associations of the client. */
+  readonly clients?: readonly { readonly duid: Buffer; readonly iaid: number | null }[]
 }
 
 /** What a link is; see `Link`. */
 export type LinkFacts = Pick<Link, 'id' | 'isAutomatic' | 'hasRapidCommit' | 'options'> & {
   /** The served interfaces that lead to it. */
   readonly interfaces: readonly string[]
-  /** The Interface-Ids that relays have for it, each with the 16 bytes of the relay's address. */
-  readonly relays: readonly { readonly address: Buffer; readonly interfaceId: Buffer }[]
+  /**
+   * The relays by which its clients come: the 16 bytes of their addresses, and the Interface-Ids that
+   * they have for it, or null for all that are not named. Without any it is found by its prefixes.
+   */
+  readonly relays: readonly { readonly address: Buffer; readonly interfaceId: Buffer | null }[]
   /** CIDRs of IPv6. */
   readonly prefixes: readonly string[]
 }
 
-const clientKey = (duid: Buffer, iaid: number) => `${iaid}:${duid.toString('latin1')}`
-const relayKey = (address: Buffer, interfaceId: Buffer) =>
-  address.toString('latin1') + interfaceId.toString('latin1')
+const clientKey = (duid: Buffer, iaid: number | '*' | '?') => `${iaid}:${duid.toString('latin1')}`
+const relayKey = (address: Buffer, interfaceId: Buffer | null) =>
+  address.toString('latin1') + (interfaceId === null ? '' : `:${interfaceId.toString('latin1')}`)
 const integerOf = (address: Buffer) =>
   (address.readBigUInt64BE(0) << 64n) | address.readBigUInt64BE(8)
 
@@ -47,8 +51,10 @@ export class LinkTable implements Link {
     return this.#byMac.get(mac)
   }
 
-  hostOfClient(duid: Buffer, iaid: number): Host | undefined {
-    return this.#byClient.size === 0 ? undefined : this.#byClient.get(clientKey(duid, iaid))
+  hostOfClient(duid: Buffer, iaid: number | null): Host | undefined {
+    if (this.#byClient.size === 0) return undefined
+    const exact = this.#byClient.get(clientKey(duid, iaid ?? '?'))
+    return exact ?? this.#byClient.get(clientKey(duid, '*'))
   }
 
   isOnLink(address: Buffer): boolean | null {
@@ -57,15 +63,21 @@ export class LinkTable implements Link {
     return this.prefixes.some(prefix => prefixHolds(prefix, { version: 6, value }))
   }
 
+  host(id: string): Host | undefined {
+    return this.#hosts.get(id)?.host
+  }
+
   /**
    * Adds a host, or puts it in the place of that which has its id. An identifier that another host
-   * has leads to the new one from now on.
+   * has leads to the new one from now on, unless only that came by itself.
    */
   setHost(host: Host, { mac, clients = [] }: Identifiers): void {
     this.removeHost(host.id)
-    const keys = clients.map(({ duid, iaid }) => clientKey(duid, iaid))
-    for (const key of keys) this.#byClient.set(key, host)
-    if (mac !== undefined) this.#byMac.set(mac, host)
+    const keys = clients.flatMap(({ duid, iaid }) =>
+      iaid === null ? [clientKey(duid, '*')] : [clientKey(duid, iaid), clientKey(duid, '?')],
+    )
+    for (const key of keys) claim(this.#byClient, key, host)
+    if (mac !== undefined) claim(this.#byMac, mac, host)
     this.#hosts.set(host.id, { host, keys: mac === undefined ? keys : [...keys, mac] })
   }
 
@@ -96,6 +108,10 @@ export class LinkTable implements Link {
   }
 }
 
+function claim(index: Map<string, Host>, key: string, host: Host) {
+  if (!host.isAutomatic || index.get(key)?.isAutomatic !== false) index.set(key, host)
+}
+
 /** What leads to links: each key to those that have it, several if networks share a prefix. */
 class LinkIndex {
   readonly #links = new Map<string, Set<LinkTable>>()
@@ -110,6 +126,10 @@ class LinkIndex {
     const links = this.#links.get(key)
     links?.delete(link)
     if (links?.size === 0) this.#links.delete(key)
+  }
+
+  get size(): number {
+    return this.#links.size
   }
 
   linksOf(key: string): Iterable<LinkTable> {
@@ -137,7 +157,7 @@ export class BindingTable implements Bindings {
     for (const { address, interfaceId } of facts.relays) {
       this.#byRelay.add(relayKey(address, interfaceId), link)
     }
-    for (const { first, length } of link.prefixes) {
+    for (const { first, length } of facts.relays.length === 0 ? link.prefixes : []) {
       this.#byPrefix.add(prefixKeyOf(first, length), link)
       this.#lengths.set(length, (this.#lengths.get(length) ?? 0) + 1)
     }
@@ -153,7 +173,7 @@ export class BindingTable implements Bindings {
     for (const { address, interfaceId } of facts.relays) {
       this.#byRelay.delete(relayKey(address, interfaceId), link)
     }
-    for (const { first, length } of link.prefixes) {
+    for (const { first, length } of facts.relays.length === 0 ? link.prefixes : []) {
       this.#byPrefix.delete(prefixKeyOf(first, length), link)
       const left = (this.#lengths.get(length) ?? 0) - 1
       if (left > 0) this.#lengths.set(length, left)
@@ -169,8 +189,18 @@ export class BindingTable implements Bindings {
     return onlyOne(this.#byInterface.linksOf(name))
   }
 
-  linkOfRelay(address: Buffer, interfaceId: Buffer): LinkTable | undefined {
-    return onlyOne(this.#byRelay.linksOf(relayKey(address, interfaceId)))
+  linkOfRelay({ address, linkAddress, interfaceId }: Relayed): LinkTable | undefined {
+    if (this.#byRelay.size === 0) return undefined
+    for (const id of interfaceId ? [interfaceId, null] : [null]) {
+      for (const relay of [address, linkAddress]) {
+        const named = [...this.#byRelay.linksOf(relayKey(relay, id))]
+        if (named.length === 0) continue
+        return onlyOne(
+          named.length === 1 ? named : named.filter(link => link.isOnLink(linkAddress)),
+        )
+      }
+    }
+    return undefined
   }
 
   linkOfAddress(linkAddress: Buffer): LinkTable | undefined {

@@ -9,6 +9,7 @@ import { type Option, optionCodes } from './codec.ts'
 
 /** An address or a delegated prefix of a host. Times are seconds since 1970. */
 export type Lease = {
+  readonly allocationId: string
   /** In canonical form, a prefix as CIDR. */
   readonly text: string
   /** As messages name it; see `addressKey` and `prefixKey`. */
@@ -40,8 +41,11 @@ export type Link = {
   readonly id: string
   /** By a MAC of 12 hexadecimal digits. */
   hostOfMac(mac: string): Host | undefined
-  /** By what the client calls itself (RFC 8415 §11) and its association (§12). */
-  hostOfClient(duid: Buffer, iaid: number): Host | undefined
+  /**
+   * By what the client calls itself (RFC 8415 §11) and its association (§12); without one, any host
+   * of the client.
+   */
+  hostOfClient(duid: Buffer, iaid: number | null): Host | undefined
   /** Whether an address is in a prefix of the link; null if its prefixes are not known. */
   isOnLink(address: Buffer): boolean | null
   /** Whether an address is to be allocated to an unknown client that asks for one. */
@@ -52,18 +56,31 @@ export type Link = {
   readonly options: PreparedOptions | null
 }
 
+/** Where a relay says that a client is. Addresses are 16 bytes. */
+export type Relayed = {
+  /** The relay's own. */
+  readonly address: Buffer
+  /** Of the link (RFC 8415 §9); unspecified if the relay does not say. */
+  readonly linkAddress: Buffer
+  /** Which the relay alone understands (RFC 8415 §21.18). */
+  readonly interfaceId: Buffer | undefined
+}
+
 export type Bindings = {
   linkOfInterface(name: string): Link | undefined
-  /** By the Interface-Id of a relay, which it alone understands (RFC 8415 §21.18), and its address. */
-  linkOfRelay(address: Buffer, interfaceId: Buffer): Link | undefined
-  /** By an address of the link (RFC 8415 §9). Undefined, too, if it could be on several. */
+  /** The link that names the relay, by its own or by the link's address, and its Interface-Id. */
+  linkOfRelay(relayed: Relayed): Link | undefined
+  /** By an address of the link. Undefined, too, if it could be on several, or names its relays. */
   linkOfAddress(linkAddress: Buffer): Link | undefined
 }
+
+/** An address, or a prefix as CIDR; what else of a lease is not what it mostly is. */
+export type LeaseFacts = { readonly text: string } & Partial<Omit<Lease, 'text' | 'key'>>
 
 /** What a host is made of. Its addresses and prefixes are told in this order. */
 export type HostFacts = Pick<Host, 'id' | 'isAutomatic' | 'preferredLifetime' | 'validLifetime'> & {
   /** As `leaseOf` takes them. */
-  readonly leases: readonly { readonly text: string; readonly endsAt: number | null }[]
+  readonly leases: readonly LeaseFacts[]
   readonly options: PreparedOptions
 }
 
@@ -77,7 +94,7 @@ export function prepareHost({ leases, ...facts }: HostFacts): Host {
   const areLifetimes = [preferred, valid].every(time => time >>> 0 === time) && preferred <= valid
   if (!areLifetimes) throw new RangeError(`lifetimes of ${preferred} and ${valid} seconds`)
   const isPrefix = ({ text }: { readonly text: string }) => text.includes('/')
-  const prepared = leases.map(({ text, endsAt }) => leaseOf(text, endsAt))
+  const prepared = leases.map(leaseOf)
   return {
     ...facts,
     addresses: prepared.filter(lease => !isPrefix(lease)),
@@ -105,14 +122,16 @@ export function addressBytes(text: string): Buffer {
  *
  * @throws {RangeError} for other text
  */
-export function leaseOf(text: string, endsAt: number | null = null): Lease {
-  if (!text.includes('/')) {
-    return { text, key: addressKey(addressBytes(text)), endsAt, withheldUntil: 0 }
-  }
+export function leaseOf(facts: LeaseFacts): Lease {
+  const { text, allocationId = '', endsAt = null, withheldUntil = 0 } = facts
+  return { allocationId, text, key: keyOf(text), endsAt, withheldUntil }
+}
+
+function keyOf(text: string): string {
+  if (!text.includes('/')) return addressKey(addressBytes(text))
   const prefix = parsePrefix(text)?.prefix
   if (prefix?.version !== 6) throw new RangeError(`not an IPv6 prefix: ${text}`)
-  const key = prefixKey(bytesOf(prefix.first), prefix.length)
-  return { text, key, endsAt, withheldUntil: 0 }
+  return prefixKey(bytesOf(prefix.first), prefix.length)
 }
 
 /**

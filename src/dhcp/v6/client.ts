@@ -14,8 +14,8 @@ export type Client = {
 }
 
 /**
- * The link of a client: that of the innermost relay that tells it (RFC 8415 §13.1), by its
- * Interface-Id, which is the more exact, or by its link-address. An Interface-Id means something only
+ * The link of a client: that of the innermost relay that tells it (RFC 8415 §13.1): which names it, and
+ * its Interface-Id, which is the more exact, or has its link-address. An Interface-Id means something only
  * together with the relay, whose address is what the packet came from, or what the next relay has as
  * its peer. Relays within a link leave the link-address zero (RFC 6221 §6.1); if all did, it is the
  * link of the interface that the packet came to. Where a relay tells a link that is not known, no
@@ -29,8 +29,8 @@ function findLink(
   for (let index = relays.length - 1; index >= 0; index--) {
     const { linkAddress, options } = relays[index] as RelayMessage
     const address = relays[index - 1]?.peerAddress ?? arrival.address
-    const id = options.find(({ code }) => code === optionCodes.interfaceId)?.data
-    const link = id && bindings.linkOfRelay(address, id)
+    const interfaceId = options.find(({ code }) => code === optionCodes.interfaceId)?.data
+    const link = bindings.linkOfRelay({ address, linkAddress, interfaceId })
     if (link) return link
     if (!isUnspecified(linkAddress, 0)) return bindings.linkOfAddress(linkAddress)
   }
@@ -57,7 +57,7 @@ export function findClient(
 export function findHost({ link, duid, mac }: Client, iaid: number | null): Host | undefined {
   const seen = mac === null ? undefined : link.hostOfMac(mac)
   if (seen || !duid) return seen
-  const bound = iaid === null ? undefined : link.hostOfClient(duid, iaid)
+  const bound = link.hostOfClient(duid, iaid)
   if (bound || mac !== null) return bound
   const said = macOfDuid(duid)
   return said === null ? undefined : link.hostOfMac(said)

@@ -17,7 +17,7 @@ export const messageTypes = {
   relayReply: 13,
 } as const
 
-/** RFC 8415 §21; of relays RFC 4994 and RFC 6939. */
+/** RFC 8415 §21; of relays RFC 4649, RFC 4994 and RFC 6939; of names RFC 4704. */
 export const optionCodes = {
   clientId: 1,
   serverId: 2,
@@ -33,6 +33,8 @@ export const optionCodes = {
   interfaceId: 18,
   iaPd: 25,
   iaPrefix: 26,
+  remoteId: 37,
+  clientFqdn: 39,
   echoRequest: 43,
   clientLinkLayerAddress: 79,
 } as const

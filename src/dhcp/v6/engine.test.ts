@@ -24,6 +24,7 @@ import {
   hostOf,
   linkTable,
   macs,
+  net,
   now,
   told,
 } from '../../../test/helpers/dhcp6-world.ts'
@@ -149,7 +150,7 @@ describe('several associations', () => {
     const { bindings, link } = linkTable()
     const [first, second] = hostOf('', '2001:db8::a').addresses.flatMap(lease => [
       { ...lease, endsAt: now + 100 },
-      leaseOf('2001:db8::a2'),
+      leaseOf({ text: '2001:db8::a2' }),
     ])
     if (!first || !second) throw new Error('no leases')
     link.setHost({ ...hostOf('one'), addresses: [first, second] }, { mac: macs.one })
@@ -174,7 +175,7 @@ describe('lifetimes', () => {
 
   test('end with the allocation', () => {
     const { bindings, link } = linkTable()
-    const addresses = [leaseOf('2001:db8::a', now + 600)]
+    const addresses = [leaseOf({ text: '2001:db8::a', endsAt: now + 600 })]
     link.setHost({ ...hostOf('one'), addresses }, { mac: macs.one })
     const wish = plain('request', one, serverId, iaNa(7, []))
     const answered = (at: number) => told(wish, { at, bindings })[0]?.match(/na\([^)]*\)/)?.[0]
@@ -187,10 +188,19 @@ describe('lifetimes', () => {
 
   test('prolong an allocation that was made for them, while it lasts', () => {
     const wish = plain('renew', automatic, serverId, iaNa(5, [address('2001:db8::c')]))
-    expect(told(wish, { at: now + 300 })[0]).toContain(` 2001:db8::c${times})`)
-    const effect = `leased auto 2001:db8::c ${automaticDuid}/5 - ${now + 300 + 7200}`
-    expect(effectsOf(wish, { at: now + 300 })).toEqual([effect])
-    expect(told(wish, { at: now + 600 })[0]).toContain(` na(5 0-0 2001:db8::c${gone})`)
+    expect(told(wish)[0]).toContain(` 2001:db8::c${times})`)
+    const later = { at: now + 900 }
+    expect(told(wish, later)[0]).toContain(' 2001:db8::c=3600-6300)')
+    const effect = `leased auto 2001:db8::c ${automaticDuid}/5 - ${now + 7200}`
+    expect(effectsOf(wish, later)).toEqual([effect])
+    const late = { at: now + 901 }
+    expect(told(wish, late)).toEqual(['allocation_wanted'])
+    expect(effectsOf(wish, late)).toEqual([`prolong auto 2001:db8::c ${automaticDuid}/5 - 7200`])
+    const given = told(wish, { ...late, isRepeated: true })
+    expect(given[0]).toContain(' na(5 1800-2880 2001:db8::c=3600-6299)')
+    const solicit = plain('solicit', automatic, iaNa(5, []))
+    expect(told(solicit, late)[0]).toContain(` 2001:db8::c${times})`)
+    expect(told(wish, { at: now + 7200 })[0]).toContain(` na(5 0-0 2001:db8::c${gone})`)
   })
 })
 
@@ -524,16 +534,15 @@ describe('through relays', () => {
 
   test('the link is that of the innermost relay that tells it', () => {
     const { bindings } = linkTable()
-    const link = bindings.setLink({
-      id: 'far',
-      interfaces: ['tap9'],
-      relays: [{ address: bytesOf('fe80::1'), interfaceId: Buffer.from('vlan9') }],
-      prefixes: ['2001:db9::/64'],
-      isAutomatic: false,
-      hasRapidCommit: true,
-      options: null,
-    })
+    const facts = { ...net, id: 'far', interfaces: ['tap9'], prefixes: ['2001:db9::/64'] }
+    const link = bindings.setLink(facts)
     link.setHost(hostOf('far', '2001:db9::f'), { mac: macs.one })
+    const relays = [
+      { address: bytesOf('fe80::1'), interfaceId: Buffer.from('vlan9') },
+      { address: bytesOf('fe80::6'), interfaceId: Buffer.from('port-7') },
+    ]
+    const named = bindings.setLink({ ...facts, id: 'named', interfaces: [], relays })
+    named.setHost(hostOf('named', '2001:dbc::f'), { mac: macs.one })
     const at = (address: string, ...id: string[]) =>
       relayed('forward', 0, [address, 'fe80::5'], ...id, holding(solicit))
     const within = (address: string, message: string) =>
@@ -547,13 +556,13 @@ describe('through relays', () => {
     expect(whose(at('2001:db9::1'))).toBe('2001:db9::f')
     expect(whose(within('2001:db8::1', at('2001:db9::1')))).toBe('2001:db9::f')
     expect(whose(within('2001:db9::1', at('::')))).toBe('2001:db9::f')
-    expect(whose(within('2001:db9::1', at('::', id('port-7'))))).toBe('2001:db8::a')
+    expect(whose(within('2001:db9::1', at('::', id('port-7'))))).toBe('2001:dbc::f')
     expect(whose(within('2001:db9::1', at('::', id('port-8'))))).toBe('2001:db9::f')
     const sameId = at('::', id('port-7'))
     expect(whose(relayed('forward', 1, ['2001:db9::1', 'fe80::8'], holding(sameId)))).toBe(
       '2001:db9::f',
     )
-    expect(whose(at('2001:db8::1', id('vlan9')))).toBe('2001:db9::f')
+    expect(whose(at('2001:db8::1', id('vlan9')))).toBe('2001:dbc::f')
     expect(whose(within('2001:db8::1', at('::', id('vlan9'))))).toBe('2001:db8::a')
     expect(whose(at('2001:db8::1', id('vlan8')))).toBe('2001:db8::a')
     expect(whose(at('::'), { interface: 'tap9' })).toBe('2001:db9::f')

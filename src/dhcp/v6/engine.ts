@@ -26,6 +26,8 @@ export type World = {
   readonly server: Server
   readonly bindings: Bindings
   readonly now: number
+  /** Whether what the engine wanted for this message has been done, or cannot be. */
+  readonly isRepeated?: boolean
 }
 
 /** A request, with those whom its associations belong to, in their order. */
@@ -95,7 +97,7 @@ function give(exchange: Exchange): Answer {
 
   const shares = shareLeases(request.associations, hosts, world.now)
   const isFinal = !isSolicit || (isRapid && shares.some(leases => leases.length > 0))
-  const granter = new Granter(exchange)
+  const granter = new Granter(exchange, isFinal)
   for (const [index, association] of request.associations.entries()) {
     const leases = shares[index] ?? []
     if (!isSolicit && namesOthers(association, hosts[index], client)) {
@@ -103,6 +105,7 @@ function give(exchange: Exchange): Answer {
     } else if (leases.length === 0) granter.refuse(association, noneOf(association))
     else granter.grant(index, leases, [])
   }
+  if (granter.prolongs.length > 0) return nothing('allocation_wanted', granter.prolongs)
   const options = [...names(request, world), ...(isSolicit && isFinal ? [rapidCommit] : [])]
   options.push(...granter.options())
   if (!isFinal) options.push(...(host.options.get(optionCodes.preference) ?? []))
@@ -114,15 +117,20 @@ function give(exchange: Exchange): Answer {
 const noneOf = ({ code }: Association) =>
   code === optionCodes.iaPd ? statuses.noPrefixes : statuses.noAddresses
 
-/** What a link allocates on demand, for associations of nobody. */
-function wantedAllocations({ request, client, hosts }: Exchange, isFinal: boolean): Effect[] {
+/** What a link allocates on demand, for associations of nobody, and of those whose time is over. */
+function wantedAllocations(exchange: Exchange, isFinal: boolean): Effect[] {
+  const { request, client, hosts, world } = exchange
   const { link, duid, mac } = client
-  if (!link.isAutomatic || !duid) return []
-  return request.associations.flatMap(({ code, iaid, named }, index) =>
-    hosts[index] || code !== optionCodes.iaNa
-      ? []
-      : { kind: 'wanted', link, duid, iaid, mac, isFinal, named: named.map(addressOfKey) },
-  )
+  if (!link.isAutomatic || !duid || world.isRepeated) return []
+  return request.associations.flatMap(({ code, iaid, named }, index) => {
+    const { isAutomatic = true, addresses = [] } = hosts[index] ?? {}
+    const hasAny = addresses.some(lease => isTold(lease, world.now))
+    if (!isAutomatic || hasAny || code !== optionCodes.iaNa) return []
+    const isDeclined = (key: string) =>
+      addresses.some(lease => lease.key === key && lease.withheldUntil > world.now)
+    const wishes = named.filter(key => !isDeclined(key)).map(addressOfKey)
+    return { kind: 'wanted', link, duid, iaid, mac, isFinal, named: wishes }
+  })
 }
 
 /** Whether an association names an address that is not of the link (RFC 8415 §18.3.2). */
@@ -146,7 +154,7 @@ function extend(exchange: Exchange): Answer {
   const { request, world, hosts, host } = exchange
   if (!host && request.type === messageTypes.rebind) return nothing('unknown_client')
   const shares = shareLeases(request.associations, hosts, world.now)
-  const granter = new Granter(exchange)
+  const granter = new Granter(exchange, true)
   for (const [index, association] of request.associations.entries()) {
     const leases = shares[index] ?? []
     const ended = association.named.filter(key => !leases.some(lease => lease.key === key))
@@ -157,6 +165,7 @@ function extend(exchange: Exchange): Answer {
     } else if (leases.length + ended.length === 0) granter.refuse(association, noneOf(association))
     else granter.grant(index, leases, ended)
   }
+  if (granter.prolongs.length > 0) return nothing('allocation_wanted', granter.prolongs)
   return send(
     request,
     messageTypes.reply,
@@ -220,16 +229,23 @@ function inform({ request, client, world, host }: Exchange): Answer {
   return send(request, messageTypes.reply, options)
 }
 
+/** Of the lifetime: a message that is repeated does not prolong again what was a moment ago. */
+const prolongBelow = 0.875
+
 /** The associations of an answer, in the order of the request. */
 class Granter {
   readonly effects: Effect[] = []
+  /** What has to last longer before the answer can say so. */
+  readonly prolongs: Effect[] = []
   readonly #exchange: Exchange
+  readonly #isFinal: boolean
   readonly #options: Option[] = []
   readonly #granted: Option[] = []
   #shortest = infinity
 
-  constructor(exchange: Exchange) {
+  constructor(exchange: Exchange, isFinal: boolean) {
     this.#exchange = exchange
+    this.#isFinal = isFinal
   }
 
   refuse(association: Association, status: Option): void {
@@ -242,7 +258,7 @@ class Granter {
     const association = request.associations[index]
     const host = hosts[index]
     if (!association || !host) return
-    const granted: Granted[] = leases.map(lease => this.#told(host, lease, world.now))
+    const granted: Granted[] = leases.map(lease => this.#told(host, lease, association.iaid))
     for (const key of ended) granted.push({ key, preferred: 0, valid: 0 })
     const option = encodeAssociation(association, granted, null)
     this.#options.push(option)
@@ -258,12 +274,20 @@ class Granter {
   }
 
   /**
-   * With lifetimes that do not go beyond the end of the allocation, unless that was made for the
-   * lease and is to be prolonged with it.
+   * With lifetimes that do not go beyond the end of the allocation. One that was made for the lease is
+   * prolonged with it; an advertisement says what it will be.
    */
-  #told(host: Host, { key, endsAt }: Lease, now: number): Granted {
-    const isBounded = endsAt !== null && !host.isAutomatic
-    const left = isBounded ? Math.floor(endsAt - now) : infinity
+  #told(host: Host, lease: Lease, iaid: number): Granted {
+    const { client, world } = this.#exchange
+    const { key, endsAt } = lease
+    const isBounded = endsAt !== null && (this.#isFinal || !host.isAutomatic)
+    const left = isBounded ? Math.floor(endsAt - world.now) : infinity
+    const { link, duid, mac } = client
+    const isShort = host.isAutomatic && left < host.validLifetime * prolongBelow
+    if (isShort && duid && !world.isRepeated) {
+      const seconds = host.validLifetime
+      this.prolongs.push({ kind: 'prolong', link, duid, iaid, mac, host, lease, seconds })
+    }
     const valid = Math.min(host.validLifetime, left)
     const preferred = Math.min(host.preferredLifetime, valid)
     this.#shortest = Math.min(this.#shortest, preferred)

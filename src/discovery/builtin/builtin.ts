@@ -1,8 +1,13 @@
 import type { ServedNetwork } from '../../dhcp/served.ts'
 import { createBindings } from '../../dhcp/v4/bindings.ts'
+import { BindingTable } from '../../dhcp/v6/binding-table.ts'
+import { serverOf } from '../../dhcp/v6/engine.ts'
 import type { Change, CreateDriver } from '../driver.ts'
+import { serverDuid } from './duid.ts'
 import { createFacts4 } from './facts4.ts'
+import { createFacts6 } from './facts6.ts'
 import { createFlow4, type Door4 } from './flow4.ts'
+import { createFlow6, type Door6 } from './flow6.ts'
 import { inheritedSockets } from './inherited.ts'
 import { createListener } from './listener.ts'
 import { createMetrics } from './metrics.ts'
@@ -22,28 +27,34 @@ export const createBuiltin: CreateDriver = context => createBuiltinAt(usualPorts
 export const createBuiltinAt =
   (ports: Readonly<Record<4 | 6, number>>): CreateDriver =>
   context => {
-    const { config, served, leases, automatic, log, registry } = context
+    const { config, served, leases, automatic, log, registry, folder } = context
     const { lease_seconds, rapid_commit, durable_leases } = config
     const wishes = createWishes({ log })
     const metrics = createMetrics({ registry, wishes, drops: () => countDrops(ports) })
     const withheld = createWithheld()
     const relaysOf = (id: string) => config.networks.find(one => one.id === id)?.relays ?? []
-    const bindings = createBindings()
-    const facts = createFacts4({ bindings, withheld, relaysOf, lease_seconds, rapid_commit })
+    const ways = { withheld, relaysOf, lease_seconds, rapid_commit }
     const common = { leases, automatic, wishes, metrics, log, durable_leases }
-    const flow = createFlow4({ ...common, bindings, facts })
+    const bindings4 = createBindings()
+    const facts4 = createFacts4({ ...ways, bindings: bindings4 })
+    const flow4 = createFlow4({ ...common, bindings: bindings4, facts: facts4 })
+    const bindings6 = new BindingTable()
+    const facts6 = createFacts6({ ...ways, bindings: bindings6 })
+    const server = serverOf(serverDuid(folder))
+    const flow6 = createFlow6({ ...common, server, bindings: bindings6, facts: facts6 })
 
-    const doors = new WeakMap<SocketPlan, Door4>()
-    function doorOf(plan: SocketPlan): Door4 {
+    const doors = new WeakMap<SocketPlan, Door4 & Door6>()
+    function doorOf(plan: SocketPlan) {
       const known = doors.get(plan)
       if (known) return known
-      const door: Door4 = {
+      const door = {
         link_id: plan.network_id,
         takes_remote: plan.takes_remote,
         is_unicast: plan.is_unicast,
         server: numberOfAddress(plan.server),
         servers: new Set(plan.servers.map(numberOfAddress)),
-        send: (bytes, port, address) => listener.send(plan.answers_from, bytes, port, address),
+        send: (bytes: Uint8Array, port: number, address: string) =>
+          listener.send(plan.answers_from, bytes, port, address),
       }
       doors.set(plan, door)
       return door
@@ -56,23 +67,35 @@ export const createBuiltinAt =
       ports,
       inherited: inheritedSockets(),
       versionsOf,
-      receive: (packet, source, plan) => flow.receive(packet, source, doorOf(plan)),
+      receive(packet, source, plan) {
+        const flow = plan.version === 4 ? flow4 : flow6
+        try {
+          flow.receive(packet, source, doorOf(plan))
+        } catch (error) {
+          // A packet that shows a mistake of ours must not end the service of all others.
+          metrics.packet(plan.version, 'other', 'failed')
+          log.error(
+            { error, packet: packet.toString('hex', 0, 600) },
+            'a packet was not understood',
+          )
+        }
+      },
       log,
     })
 
-    const putNetwork = (network: ServedNetwork) =>
-      facts.putNetwork(network, served.get(network.id)?.hosts.values() ?? [])
+    const both = [facts4, facts6]
+    function putNetwork(network: ServedNetwork) {
+      for (const facts of both) {
+        facts.putNetwork(network, served.get(network.id)?.hosts.values() ?? [])
+      }
+    }
 
     function put(change: Change) {
-      switch (change.type) {
-        case 'network':
-          return putNetwork(change.network)
-        case 'network_gone':
-          return facts.dropNetwork(change.network_id)
-        case 'host':
-          return facts.putHost(change.network_id, change.host)
-        default:
-          return facts.dropHost(change.network_id, change.host_id)
+      if (change.type === 'network') return putNetwork(change.network)
+      for (const facts of both) {
+        if (change.type === 'network_gone') facts.dropNetwork(change.network_id)
+        else if (change.type === 'host') facts.putHost(change.network_id, change.host)
+        else facts.dropHost(change.network_id, change.host_id)
       }
     }
 

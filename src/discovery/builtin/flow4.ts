@@ -99,10 +99,12 @@ export function createFlow4(options: Flow4Options): Flow4 {
     if (!durable_leases) return send(one, given)
     if (unwritten >= unwrittenMax) return metrics.packet(4, one.type, 'overloaded')
     unwritten += 1
-    void written.then(() => {
-      unwritten -= 1
-      send(one, given)
-    })
+    written
+      .finally(() => {
+        unwritten -= 1
+      })
+      .then(() => send(one, given))
+      .catch(error => log.error({ error }, 'a client was not answered'))
   }
 
   function send(one: Case, { message, bytes_max, to }: Answer & { readonly type: 'reply' }) {

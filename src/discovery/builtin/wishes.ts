@@ -41,18 +41,15 @@ export function createWishes({ log }: { readonly log: Logger }): Wishes {
 
   async function carryOut<Outcome>(wish: Wish<Outcome>, key: string, entry: Waiting) {
     const { kind, network_id } = wish
-    let outcome: Outcome
     try {
-      outcome = await wish.make()
+      const outcome = await wish.make().finally(() => {
+        waiting[kind].delete(key)
+        count(kind, network_id, -1)
+      })
+      const isLate = performance.now() - entry.asked_at > patienceMs
+      if (!isLate) (entry.answer as (outcome: Outcome) => void)(outcome)
     } catch (error) {
       log.error({ error, network_id }, `could not ${kind} an address`)
-      return
-    } finally {
-      waiting[kind].delete(key)
-      count(kind, network_id, -1)
-    }
-    if (performance.now() - entry.asked_at <= patienceMs) {
-      ;(entry.answer as (outcome: Outcome) => void)(outcome)
     }
   }
 

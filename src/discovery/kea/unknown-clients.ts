@@ -1,0 +1,92 @@
+import type { ClientNames } from '../../dhcp/client-names.ts'
+import type { IpVersion } from '../../ip/address.ts'
+import { clientIdOf, type DriverContext } from '../driver.ts'
+import { classPrefix } from './configuration.ts'
+import { type Failure, readFailure } from './failures.ts'
+import { type FollowedFile, followFile } from './follow-file.ts'
+import type { Reservations } from './reservations.ts'
+
+export type UnknownClients = {
+  problems(): readonly string[]
+  stop(): Promise<void>
+}
+
+export type UnknownOptions = {
+  readonly context: Pick<DriverContext, 'served' | 'automatic' | 'log'>
+  readonly version: IpVersion
+  readonly path: string
+  readonly reservations: Reservations
+  /** The network and block of a number of Kea. */
+  readonly placeOf: (subnet_id: number) => { network_id: string; block_id: string } | null
+  readonly onHost: (network_id: string, host_id: string) => void
+}
+
+/** How many wait for the API at once: the others ask again by themselves. */
+const waitingMax = 256
+/** How long who was refused is not asked for again, and how many of these are remembered. */
+const refusedMilliseconds = 30_000
+const refusedMax = 10_000
+
+/** Learns from Kea's log who asked in vain, and sees to it that the next time there is an address. */
+export async function helpUnknownClients(options: UnknownOptions): Promise<UnknownClients> {
+  const { context, version, path, reservations, placeOf, onHost } = options
+  const { served, automatic, log } = context
+  const waiting = new Set<string>()
+  const refused = new Map<string, number>()
+  let fault: string | null = null
+  let isCaughtUp = false
+
+  async function help({ subnet_id, network_name, client }: Failure): Promise<void> {
+    const place = subnet_id === null ? null : placeOf(subnet_id)
+    const network_id = place?.network_id ?? network_name?.slice(classPrefix.length) ?? ''
+    const subnets = served.get(network_id)?.network.subnets ?? []
+    const isOpen = subnets.some(one => one.version === version && one.unknown_clients !== null)
+    if (!isOpen || reservations.isKnown(network_id, client)) return
+    const names = namesFor(version, client)
+    const id = clientIdOf(names)
+    const key = `${network_id} ${id}`
+    if (id === null || waiting.has(key) || waiting.size >= waitingMax) return
+    if ((refused.get(key) ?? 0) > Date.now()) return
+    waiting.add(key)
+    try {
+      const block_id = place?.block_id ?? null
+      const wish = { network_id, version, client: names, block_id, address: null, host_name: null }
+      const answer = await automatic.allocate({ ...wish, lease_seconds: null })
+      if (answer === 'refused') forgetLongAgo().set(key, Date.now() + refusedMilliseconds)
+      else if (answer !== 'unavailable') onHost(network_id, answer.id)
+    } catch (error) {
+      log.error({ err: error, client: id }, 'no address could be asked for')
+    } finally {
+      waiting.delete(key)
+    }
+  }
+
+  function forgetLongAgo(): Map<string, number> {
+    if (refused.size >= refusedMax) refused.clear()
+    return refused
+  }
+
+  const file: FollowedFile = await followFile({
+    path,
+    async take(lines) {
+      // Who asked before this began asks again.
+      if (!isCaughtUp) return
+      for (const line of lines) {
+        const failure = readFailure(line)
+        if (failure) void help(failure)
+      }
+    },
+    onError: error => {
+      fault = `${path}: ${error.message}`
+    },
+  })
+  isCaughtUp = true
+  return { problems: () => (fault === null ? [] : [fault]), stop: () => file.close() }
+}
+
+/** As the API calls the client from then on: Kea does not tell the IAID. */
+function namesFor(version: IpVersion, { mac_address, client_id, duid }: ClientNames): ClientNames {
+  if (version === 6) return { mac_address, client_id: null, duid, iaid: duid === null ? null : 0 }
+  const other = mac_address === null ? client_id : null
+  return { mac_address, client_id: other, duid: null, iaid: null }
+}

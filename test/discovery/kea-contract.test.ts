@@ -1,0 +1,3 @@
+import { describeDriver } from './contract.ts'
+
+describeDriver('kea')
