@@ -1,3 +1,4 @@
+import { LeaseReport } from './dhcp/served.ts'
 import {
   AddressScope,
   AddressScopePatch,
@@ -54,6 +55,7 @@ import {
   InterfaceRequest,
   InterfaceSpec,
 } from './resources/interfaces/schema.ts'
+import { Lease, LeaseReports, ReportOutcome, WithheldAddress } from './resources/leases/schema.ts'
 import {
   Mac,
   MacRange,
@@ -134,6 +136,9 @@ export const sharedSchemas = [
   InterfacePeriod,
   InterfaceRequest,
   InterfaceSpec,
+  Lease,
+  LeaseReport,
+  LeaseReports,
   Mac,
   MacRange,
   MacRangePatch,
@@ -160,10 +165,12 @@ export const sharedSchemas = [
   QuarantinedAddress,
   QuarantineEnd,
   ReleaseRequest,
+  ReportOutcome,
   RuleSource,
   ScopeQuota,
   Token,
   TokenRequest,
   Utilisation,
   UtilisationSample,
+  WithheldAddress,
 ]

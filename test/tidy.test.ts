@@ -14,6 +14,7 @@ const mayImport: Record<string, readonly string[]> = {
   'floating-ip-errors.ts': [],
   'grant-errors.ts': [],
   'interface-errors.ts': [],
+  'lease-errors.ts': [],
   'server-errors.ts': [],
   'token-errors.ts': [],
   'errors.ts': [
@@ -21,6 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
     'floating-ip-errors.ts',
     'grant-errors.ts',
     'interface-errors.ts',
+    'lease-errors.ts',
     'server-errors.ts',
     'token-errors.ts',
   ],
@@ -100,7 +102,7 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   'http.ts': ['errors.ts'],
   'header-documents.ts': [],
-  'shared-schemas.ts': ['schema.ts', 'resources'],
+  'shared-schemas.ts': ['schema.ts', 'dhcp', 'resources'],
   'app.ts': [
     'shared-schemas.ts',
     'audit-trail',
