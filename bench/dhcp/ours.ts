@@ -288,6 +288,7 @@ export function sizedOurs({ lab, api }: { lab: Lab; api: Api }): SizedServer {
   let network_id = ''
   return {
     name: 'ours',
+    keeps: true,
     async prepare(hosts) {
       rmSync(state_dir, { recursive: true, force: true })
       network_id = await api.makeNetwork({ hosts, versions: [4], is_open: false })

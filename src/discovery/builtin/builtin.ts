@@ -8,7 +8,7 @@ import { createFacts4 } from './facts4.ts'
 import { createFacts6 } from './facts6.ts'
 import { createFlow4, type Door4 } from './flow4.ts'
 import { createFlow6, type Door6 } from './flow6.ts'
-import { inheritedSockets } from './inherited.ts'
+import { checkDevices, inheritedSockets } from './inherited.ts'
 import { createListener } from './listener.ts'
 import { createMetrics } from './metrics.ts'
 import type { SocketPlan } from './plan.ts'
@@ -60,12 +60,13 @@ export const createBuiltinAt =
       return door
     }
 
+    const inherited = inheritedSockets()
     const versionsOf = (id: string) =>
       new Set(served.get(id)?.network.subnets.map(({ version }) => version))
     const listener = createListener({
       config,
       ports,
-      inherited: inheritedSockets(),
+      inherited,
       versionsOf,
       receive(packet, source, plan) {
         const flow = plan.version === 4 ? flow4 : flow6
@@ -84,7 +85,11 @@ export const createBuiltinAt =
     })
 
     const both = [facts4, facts6]
+    const known = new Map<string, string>()
     function putNetwork(network: ServedNetwork) {
+      const text = JSON.stringify(network)
+      if (known.get(network.id) === text) return // To make tens of thousands of hosts takes a while.
+      known.set(network.id, text)
       for (const facts of both) {
         facts.putNetwork(network, served.get(network.id)?.hosts.values() ?? [])
       }
@@ -92,6 +97,7 @@ export const createBuiltinAt =
 
     function put(change: Change) {
       if (change.type === 'network') return putNetwork(change.network)
+      if (change.type === 'network_gone') known.delete(change.network_id)
       for (const facts of both) {
         if (change.type === 'network_gone') facts.dropNetwork(change.network_id)
         else if (change.type === 'host') facts.putHost(change.network_id, change.host)
@@ -101,6 +107,10 @@ export const createBuiltinAt =
 
     return {
       async start() {
+        const names = config.networks.flatMap(one =>
+          one.interface !== undefined && inherited.has(one.interface) ? [one.interface] : [],
+        )
+        await checkDevices(names, ports[4])
         for (const { network } of served.values()) putNetwork(network)
         await listener.start()
       },

@@ -43,7 +43,7 @@ export function createListener(options: ListenerOptions): Listener {
   let isStopped = false
   let isSoon = false
   /** Looks come one after the other. */
-  let last: Promise<unknown> = Promise.resolve()
+  let last: Promise<void> = Promise.resolve()
 
   async function see(namespace: string | null) {
     try {
@@ -61,20 +61,26 @@ export function createListener(options: ListenerOptions): Listener {
     }
   }
 
-  async function follow() {
-    const plan = planSockets({ config, versionsOf, surroundings, inherited })
-    const failures = isStopped ? [] : await sockets.follow(plan.sockets)
-    const found = [...plan.refusals, ...plan.problems, ...failures]
+  const plan = () => planSockets({ config, versionsOf, surroundings, inherited })
+
+  /** Opens and closes what has to be, and says what does not work. */
+  async function follow(): Promise<readonly string[]> {
+    if (isStopped) return []
+    const planned = plan()
+    const failures = await sockets.follow(planned.sockets)
+    return [...planned.refusals, ...planned.problems, ...failures]
+  }
+
+  function report(found: readonly string[]) {
     for (const problem of found)
       if (!problems.includes(problem)) log.error({ problem }, 'not served')
     for (const problem of problems) if (!found.includes(problem)) log.info({ problem }, 'is over')
     problems = found
-    return plan
   }
 
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
     const next = last.then(work)
-    last = next.catch(error => log.error({ error }, 'could not look after the sockets'))
+    last = next.catch(() => {}) // Whoever asked for it hears of it.
     return next
   }
 
@@ -87,9 +93,9 @@ export function createListener(options: ListenerOptions): Listener {
       turn = turn + namespacesAtOnce < elsewhere.length ? turn + namespacesAtOnce : 0
       void inTurn(async () => {
         await seeAll(namespaces.includes(null) ? [null, ...some] : some)
-        await follow()
+        report(await follow())
       })
-        .catch(() => {}) // It has been logged.
+        .catch(error => log.error({ err: error }, 'could not look after the sockets'))
         .finally(() => schedule(lookMs))
     }, ms)
   }
@@ -103,16 +109,16 @@ export function createListener(options: ListenerOptions): Listener {
   return {
     send: sockets.send,
     problems: () => problems,
-    look: () => inTurn(async () => void (await follow())),
+    look: () => inTurn(async () => report(await follow())),
     async start() {
       await inTurn(async () => {
         await seeAll(namespaces)
-        const { refusals } = await follow()
-        const [reason] = refusals.length > 0 || sockets.count() === 0 ? problems : []
-        if (reason === undefined) return
-        isStopped = true
-        sockets.close()
-        throw new DiscoveryError(reason)
+        const [refusal] = plan().refusals
+        if (refusal !== undefined) throw new DiscoveryError(refusal)
+        const found = await follow()
+        const [reason] = sockets.count() === 0 ? found : []
+        if (reason !== undefined) throw new DiscoveryError(reason)
+        report(found)
       })
       schedule(lookMs)
     },

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { ServedNetwork, ServedSubnet } from '../../dhcp/served.ts'
 import { formatAddress, type IpVersion, parseAddress } from '../../ip/address.ts'
-import { type Boot, bootOf, type RawOption, toldBy } from './options.ts'
+import { type Boot, bootOf, codes4, optionsIn, type RawOption, toldBy } from './options.ts'
 import type { SubnetIds } from './subnet-ids.ts'
 
 // What Kea's configuration says of networks. All that Melange puts there is marked as its own.
@@ -21,6 +21,8 @@ export type Ours = {
   readonly classes: readonly Json[]
   readonly subnets: readonly Json[]
   readonly shared: readonly Json[]
+  /** Whether unknown clients get addresses in any of the subnets. */
+  readonly is_open: boolean
 }
 
 export type Settings = {
@@ -53,9 +55,19 @@ const lifetimesOf = (version: IpVersion, seconds: number): Json => ({
   }),
 })
 
-/** How long leases of a subnet last. */
-export const leaseSeconds = (subnet: ServedSubnet, lease_seconds: number): number =>
-  (subnet.version === 4 ? toldBy(4, subnet.options).lease_seconds : null) ?? lease_seconds
+/**
+ * How long leases of a subnet last. In a shared network Kea gives no host a time of its own, so that
+ * all have that of the unknown ones.
+ */
+export function leaseSeconds(network: ServedNetwork, subnet: ServedSubnet, usual: number): number {
+  const { version, options, unknown_clients } = subnet
+  const seconds = (version === 4 ? toldBy(4, options).lease_seconds : null) ?? usual
+  const isShared = subnetsOf(network, version).length > 1
+  return isShared ? Math.min(seconds, unknown_clients?.lease_seconds ?? seconds) : seconds
+}
+
+const subnetsOf = ({ subnets }: ServedNetwork, version: IpVersion) =>
+  subnets.filter(subnet => subnet.version === version)
 
 /** What serves the subnets of these networks of one IP version. */
 export function describe(version: IpVersion, places: readonly Place[], settings: Settings): Ours {
@@ -63,10 +75,10 @@ export function describe(version: IpVersion, places: readonly Place[], settings:
   const subnets: Json[] = []
   const shared: Json[] = []
   for (const place of places) {
-    const own = place.network.subnets.filter(subnet => subnet.version === version)
+    const own = subnetsOf(place.network, version)
     if (own.length === 0) continue
     const where = describePlace(version, place, classes)
-    const described = own.map(subnet => describeSubnet(place.network.id, subnet, settings, classes))
+    const described = own.map(subnet => describeSubnet(place.network, subnet, settings, classes))
     const [only] = described
     // Kea gives leases of a time of their own to hosts only where no network is shared.
     if (only && described.length === 1) subnets.push({ ...only, ...where })
@@ -85,7 +97,9 @@ export function describe(version: IpVersion, places: readonly Place[], settings:
     name: lifetimeClass(seconds),
     ...lifetimesOf(version, seconds),
   }))
-  return { classes: [...ofLifetimes, ...classes], subnets, shared }
+  const all = places.flatMap(({ network }) => subnetsOf(network, version))
+  const is_open = all.some(({ unknown_clients }) => unknown_clients !== null)
+  return { classes: [...ofLifetimes, ...classes], subnets, shared, is_open }
 }
 
 /** By which interface and relays machines come; where a relay says the circuit, by a class. */
@@ -134,8 +148,7 @@ function canonical(text: string): string {
   return formatAddress(address)
 }
 
-export const digest = (text: string): string =>
-  createHash('sha256').update(text).digest('hex').slice(0, 16)
+export const digest = (text: string): string => hash('sha256', text).slice(0, 16)
 
 const optionData = (version: IpVersion, options: readonly RawOption[]): Json[] =>
   options.map(({ code, hex }) => ({
@@ -146,19 +159,19 @@ const optionData = (version: IpVersion, options: readonly RawOption[]): Json[] =
   }))
 
 function describeSubnet(
-  network_id: string,
+  network: ServedNetwork,
   subnet: ServedSubnet,
   { ids, lease_seconds, rapid_commit }: Settings,
   classes: Json[],
 ): Json {
-  const { version, block_id, cidr, options } = subnet
-  const id = ids.of(network_id, block_id)
-  const told = toldBy(version, options)
+  const { version, block_id, cidr } = subnet
+  const id = ids.of(network.id, block_id)
+  const told = toldBy(version, optionsIn(network, subnet))
   const common = {
     id,
     subnet: cidr,
-    'user-context': { melange: { network: network_id, block: block_id } },
-    ...lifetimesOf(version, leaseSeconds(subnet, lease_seconds)),
+    'user-context': { melange: { network: network.id, block: block_id } },
+    ...lifetimesOf(version, leaseSeconds(network, subnet, lease_seconds)),
     'calculate-tee-times': true,
     ...shares[version],
     ...(told.renewal_seconds !== null && { 'renew-timer': told.renewal_seconds }),
@@ -173,22 +186,18 @@ function describeSubnet(
     return { ...common, 'rapid-commit': rapid_commit, 'option-data': data }
   }
   const own = { ...common, authoritative: true, 'match-client-id': false }
-  const name = told.host_name === null ? [] : [{ code: 12, hex: asHex(told.host_name) }]
-  const usual = [...told.options, ...name]
   if (subnet.boot_files.length === 0) {
-    const data = optionData(4, [...usual, ...told.boot.options])
+    const data = optionData(4, [...told.options, ...told.boot.options])
     return { ...own, ...fieldsOf(told.boot), 'option-data': data }
   }
   const boots = bootClasses(id, subnet, told.boot)
   classes.push(...boots)
   return {
     ...own,
-    'option-data': optionData(4, usual),
+    'option-data': optionData(4, told.options),
     'require-client-classes': boots.map(({ name: ofClass }) => ofClass),
   }
 }
-
-const asHex = (text: string) => Buffer.from(text).toString('hex')
 
 const fieldsOf = ({ next_server, server_hostname, boot_file_name }: Boot): Json => ({
   ...(next_server !== null && { 'next-server': next_server }),
@@ -205,7 +214,7 @@ const saidMax = 4
  */
 function bootClasses(id: number, { boot_files, options }: ServedSubnet, usual: Boot): Json[] {
   const names = boot_files.map((_, index) => `${classPrefix}boot-${id}-${index}`)
-  const server = options.find(({ code }) => code === 66)?.value
+  const server = options.find(({ code }) => code === codes4.tftpServerName)?.value
   const noneOf = (others: readonly string[]) =>
     others.map(name => `not member('${name}')`).join(' and ')
   const described = boot_files.map((boot, index) => {

@@ -45,7 +45,9 @@ function ask(path: string, text: string): Promise<string> {
     socket.setTimeout(patienceMilliseconds, () => socket.destroy(new Error('Kea does not answer')))
     socket.on('connect', () => socket.end(text))
     socket.on('data', chunk => chunks.push(chunk))
-    socket.on('error', reject)
+    socket.on('error', cause =>
+      reject(new Error(`control socket of Kea: ${cause.message}`, { cause })),
+    )
     socket.on('close', () => {
       const answer = Buffer.concat(chunks).toString()
       if (answer === '') reject(new Error('Kea closed the connection'))

@@ -1,7 +1,7 @@
 import type { ClientNames } from '../../dhcp/client-names.ts'
 import type { IpVersion } from '../../ip/address.ts'
 
-/** A machine that asked in vain, as a line of Kea's log says it. */
+/** A machine that asked in vain, as Kea's log says it. */
 export type Failure = {
   /** By one of both it is known where it asked. */
   readonly subnet_id: number | null
@@ -9,23 +9,65 @@ export type Failure = {
   readonly client: ClientNames
 }
 
-/** Kea's names of these messages are part of its interface; the text behind them may change. */
-const message =
-  /ALLOC_ENGINE_V([46])_ALLOC_FAIL_(SUBNET|SHARED_NETWORK) (.*?), tid=0x[0-9a-f]+: (.*)$/
+/** Kea's names of its messages are part of its interface; the text behind them may change. */
+const failed =
+  /ALLOC_ENGINE_V([46])_ALLOC_FAIL_(SUBNET|SHARED_NETWORK) (.*?, tid=0x[0-9a-f]+): (.*)$/
+const associated =
+  /DHCP6_LEASE_(?:ADVERT|ALLOC)_FAIL (.*?, tid=0x[0-9a-f]+): .*\biaid=([0-9]{1,10})$/
 
-/** What a line says, if it tells of a machine that asked in vain. */
-export function readFailure(line: string): Failure | null {
-  const [, version, kind, label = '', text = ''] = message.exec(line) ?? []
-  if (version === undefined) return null
+/** How many failures wait for what else is said of them. */
+const waitingMax = 1000
+
+/**
+ * Puts together what lines say of machines that asked in vain. Of DHCPv6 clients the association is said
+ * in a line of its own, in another file, and only if it is one of addresses.
+ */
+export function createFailureReader(): (line: string) => Failure | null {
+  const failures = new Map<string, Failure>()
+  const associations = new Map<string, number>()
+
+  function keep<V>(waiting: Map<string, V>, label: string, value: V): null {
+    waiting.delete(label)
+    waiting.set(label, value)
+    for (const [oldest] of waiting) if (waiting.size > waitingMax) waiting.delete(oldest)
+    return null
+  }
+
+  function join(failure: Failure, iaid: number, label: string): Failure {
+    failures.delete(label)
+    associations.delete(label)
+    return { ...failure, client: { ...failure.client, iaid } }
+  }
+
+  return line => {
+    const [, label, text = ''] = associated.exec(line) ?? []
+    if (label !== undefined) {
+      const failure = failures.get(label)
+      return failure ? join(failure, Number(text), label) : keep(associations, label, Number(text))
+    }
+    const found = readFailure(line)
+    if (!found || found.version === 4) return found?.failure ?? null
+    const iaid = associations.get(found.label)
+    return iaid === undefined
+      ? keep(failures, found.label, found.failure)
+      : join(found.failure, iaid, found.label)
+  }
+}
+
+function readFailure(line: string): { version: IpVersion; label: string; failure: Failure } | null {
+  const [, number, kind, label = '', text = ''] = failed.exec(line) ?? []
+  if (number === undefined) return null
   const subnet = /subnet-id (\d+)/.exec(text)?.[1]
   const network = /shared network (\S+?):? /.exec(`${text} `)?.[1]
   const isShared = kind === 'SHARED_NETWORK'
   if (isShared ? network === undefined : subnet === undefined) return null
-  return {
+  const version = number === '4' ? 4 : 6
+  const failure = {
     subnet_id: isShared ? null : Number(subnet),
     network_name: isShared ? (network ?? null) : null,
-    client: readClient(version === '4' ? 4 : 6, label),
+    client: readClient(version, label),
   }
+  return { version, label, failure }
 }
 
 const octets = '((?:[0-9a-f]{2}:)*[0-9a-f]{2})'

@@ -1,10 +1,9 @@
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { IpVersion } from '../../ip/address.ts'
 import { DiscoveryError } from '../driver.ts'
 import type { Json, Ours } from './configuration.ts'
 import { createControl, KeaRefused } from './control.ts'
-import { type Needs, withOurs, withoutOurs } from './merge.ts'
+import { failureFiles, type Needs, withOurs, withoutOurs } from './merge.ts'
 import type { KeaServer } from './server.ts'
 
 export type FedOptions = {
@@ -32,12 +31,12 @@ export function createFedServer({
 }: FedOptions): KeaServer {
   const name = `kea-dhcp${version} at ${socket}`
   const control = createControl(socket)
-  const failuresFile =
-    failures_folder === null ? null : join(failures_folder, `melange-failures${version}.log`)
-  const needs: Needs = { database, hook: null, failures: failuresFile }
+  const failures = failures_folder === null ? [] : failureFiles(version, failures_folder)
+  const needs: Needs = { database, hook: null, failures }
   const whole = `Dhcp${version}`
   let leaseFile = ''
   let fault: string | null = null
+  let applied = ''
   let told: { readonly pid: unknown; readonly at: number } | null = null
   let timer: NodeJS.Timeout | null = null
 
@@ -70,18 +69,19 @@ export function createFedServer({
     version,
     name,
     control,
-    failuresFile,
+    failureFiles: failures,
     leaseFile: () => leaseFile,
     problems: () => (fault === null ? [] : [fault]),
     async configure(ours: Ours) {
       const config = await running()
       leaseFile = leaseFileOf(version, name, config)
       await checkCommands(name, await control.command('list-commands'))
-      const wanted = withOurs(version, config, ours, needs)
+      const text = JSON.stringify(ours)
       // Kea opens its sockets and reads its leases anew, and so is left alone if nothing differs.
-      if (told === null || JSON.stringify(wanted) !== JSON.stringify(config)) {
-        await control.command('config-set', { [whole]: wanted })
+      if (told === null || text !== applied) {
+        await control.command('config-set', { [whole]: withOurs(version, config, ours, needs) })
       }
+      applied = text
       const status = await control.command('status-get')
       told = { pid: status?.pid, at: Date.now() }
       timer ??= setInterval(() => void look(), lookMilliseconds)

@@ -92,7 +92,7 @@ export function createFleet(options: FleetOptions): Fleet {
   /** Begins to read what a Kea writes, once it runs. */
   async function follow(member: Member): Promise<void> {
     const { server } = member
-    const { version, failuresFile } = server
+    const { version, failureFiles: paths } = server
     const name = server.name.replaceAll(/[^a-z0-9]+/gi, '-')
     member.watch ??= await watchLeases({
       context,
@@ -102,10 +102,10 @@ export function createFleet(options: FleetOptions): Fleet {
       positionFile: join(folder, `leases-${name}.json`),
       onHost,
     })
-    if (failuresFile === null) return
+    if (paths.length === 0) return
     const placeOf = (id: number) => places.get(id) ?? null
     member.unknown ??= await helpUnknownClients({
-      ...{ context, version, path: failuresFile, reservations, placeOf, onHost },
+      ...{ context, version, paths, reservations, placeOf, onHost },
     })
   }
 

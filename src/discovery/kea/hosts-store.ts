@@ -63,16 +63,16 @@ async function addHosts(tx: Database, added: HostChange['added']): Promise<[stri
     with source as materialized (
       select * from jsonb_to_recordset(${source}::text::jsonb) as source (
         context text, version integer, identifier text, identifier_type smallint,
-        subnet_id bigint, ipv4 bigint, hostname text, class_name text, next_server bigint,
+        subnet_id bigint, ipv4 bigint, class_name text, next_server bigint,
         server_hostname text, boot_file_name text, options jsonb, reservations jsonb)
     ), added as (
       insert into hosts (
         dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address,
-        hostname, dhcp4_client_classes, dhcp6_client_classes, dhcp4_next_server,
+        dhcp4_client_classes, dhcp6_client_classes, dhcp4_next_server,
         dhcp4_server_hostname, dhcp4_boot_file_name, user_context)
       select decode(identifier, 'hex'), identifier_type,
         case version when 4 then subnet_id end, case version when 6 then subnet_id end, ipv4,
-        hostname, case version when 4 then class_name end, case version when 6 then class_name end,
+        case version when 4 then class_name end, case version when 6 then class_name end,
         next_server, server_hostname, boot_file_name, context
       from source
       returning host_id, user_context

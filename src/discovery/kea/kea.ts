@@ -95,7 +95,7 @@ export const createKea: CreateDriver = context => {
     for (const host of hosts) put(host)
     wakeAt(reservations.due(now).next)
     const changes = reservations.takeChanges()
-    freed.push(...changes.freed)
+    freed = freed.concat(changes.freed)
     sync.note(changes.digests)
     for (const digest of changes.digests) noteLifetime(reservations.wanted.get(digest)?.seconds)
   }

@@ -60,8 +60,7 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
       client_id: who.client_id,
       duid: who.duid,
       iaid: who.iaid,
-      // What is reserved Kea writes in place of what the machine calls itself.
-      host_name: row.host_name === host.host_name?.toLowerCase() ? null : row.host_name,
+      host_name: row.host_name,
       relay: row.relay && address !== null ? { ...row.relay, address } : null,
       state,
       at,
@@ -71,15 +70,17 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
 
   async function take(row: LeaseRow, isNew: boolean): Promise<void> {
     if (!isOurs(row.subnet_id)) return
+    // Kea writes seconds: an event is told as late in its second as it can have been.
     const now = Date.now()
     const turn = book.take(row, now)
     if (!isNew) return
     if (turn.type === 'bound') {
       await review(row.subnet_id, row.address)
-      await record(row, row, 'bound', row.at)
+      await record(row, row, 'bound', Math.min(row.at + 999, now))
       wantRenewal(row.subnet_id, row.address)
-    } else if (turn.type === 'declined') await record(row, turn.before, 'declined', row.at)
-    else if (turn.type === 'released') await record(row, turn.before, 'released', now)
+    } else if (turn.type === 'declined') {
+      await record(row, turn.before, 'declined', Math.min(row.at + 999, now))
+    } else if (turn.type === 'released') await record(row, turn.before, 'released', now)
   }
 
   function wantRenewal(subnet_id: number, address: string): void {

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { IpVersion } from '../../ip/address.ts'
 import { classPrefix, type Json, type Ours } from './configuration.ts'
 
@@ -9,9 +10,15 @@ export type Needs = {
   readonly database: Json
   /** The library of commands on leases, if it is not to be there already. */
   readonly hook: string | null
-  /** The file into which it writes who asks in vain. */
-  readonly failures: string | null
+  /** Where it writes who asks in vain; none if it shall not. */
+  readonly failures: readonly string[]
 }
+
+/** The files of these in a folder. */
+export const failureFiles = (version: IpVersion, folder: string): readonly string[] => [
+  join(folder, `failures${version}.log`),
+  ...(version === 6 ? [join(folder, 'associations6.log')] : []),
+]
 
 /** By what hosts are known, in the order in which Kea looks. */
 export const identifiers = { 4: ['hw-address', 'client-id'], 6: ['hw-address', 'duid'] } as const
@@ -32,6 +39,8 @@ export function withOurs(version: IpVersion, running: Json, ours: Ours, needs: N
   const libraries = listOf(config['hooks-libraries'])
   const known = listOf(config['host-reservation-identifiers']) as readonly unknown[]
   const subnets = `subnet${version}`
+  // Kea notes each lease for it, and so does it only where it is of use.
+  const failures = needs.failures.slice(0, ours.is_open ? 2 : 1)
   const isThere = databases.some(one => isSameDatabase(one, needs.database))
   const hook = needs.hook === null || hasLeaseCommands(libraries) ? [] : [{ library: needs.hook }]
   return {
@@ -47,7 +56,7 @@ export function withOurs(version: IpVersion, running: Json, ours: Ours, needs: N
     'client-classes': [...listOf(config['client-classes']), ...ours.classes],
     [subnets]: [...listOf(config[subnets]), ...ours.subnets],
     'shared-networks': [...listOf(config['shared-networks']), ...ours.shared],
-    loggers: [...listOf(config.loggers), ...failureLogger(version, needs.failures)],
+    loggers: [...listOf(config.loggers), ...failureLoggers(version, failures)],
   }
 }
 
@@ -59,23 +68,31 @@ export function withoutOurs(version: IpVersion, running: Json): Json {
     'client-classes': otherClasses(running['client-classes']),
     [subnets]: others(running[subnets]),
     'shared-networks': others(running['shared-networks']),
-    loggers: listOf(running.loggers).filter(({ name }) => name !== failureLoggerName(version)),
+    loggers: listOf(running.loggers).filter(one => !isFailureLogger(version, one)),
   }
 }
 
-const failureLoggerName = (version: IpVersion) => `kea-dhcp${version}.alloc-engine`
+/**
+ * The first says who asks in vain, and of DHCPv6 the second for which association (RFC 8415 §12). A file of
+ * each is begun anew when it is long.
+ */
+const failureLoggerNames = {
+  4: ['kea-dhcp4.alloc-engine'],
+  6: ['kea-dhcp6.alloc-engine', 'kea-dhcp6.leases'],
+} as const
+const levels = [{ severity: 'WARN' }, { severity: 'DEBUG', debuglevel: 50 }]
 
-/** Kea lets a logger write to one more file at once, and begin it anew when it is long. */
-const failureLogger = (version: IpVersion, output: string | null): Json[] =>
-  output === null
-    ? []
-    : [
-        {
-          name: failureLoggerName(version),
-          severity: 'WARN',
-          output_options: [{ output, flush: true, maxsize: 10_000_000, maxver: 1 }],
-        },
-      ]
+const failureLoggers = (version: IpVersion, files: readonly string[]): Json[] =>
+  files.map((output, index) => ({
+    name: failureLoggerNames[version][index],
+    ...levels[index],
+    output_options: [{ output, flush: true, maxsize: 10_000_000, maxver: 1 }],
+  }))
+
+const isFailureLogger = (version: IpVersion, { output_options }: Json) =>
+  failureFiles(version, '').some(name =>
+    listOf(output_options).some(({ output }) => String(output).endsWith(`/${name}`)),
+  )
 
 const hasLeaseCommands = (libraries: readonly Json[]) =>
   libraries.some(({ library }) => String(library).endsWith('/libdhcp_lease_cmds.so'))

@@ -1,6 +1,6 @@
 import { encodeOption } from '../../dhcp/option-types.ts'
 import { type OptionDefinition, optionOf } from '../../dhcp/options.ts'
-import type { ServedOption } from '../../dhcp/served.ts'
+import type { ServedHost, ServedNetwork, ServedOption, ServedSubnet } from '../../dhcp/served.ts'
 import { type IpVersion, parseAddress } from '../../ip/address.ts'
 
 /** An option as Kea keeps it: its bytes as hex, whatever Kea knows of its type. */
@@ -12,7 +12,6 @@ export type Told = {
   readonly lease_seconds: number | null
   readonly renewal_seconds: number | null
   readonly rebinding_seconds: number | null
-  readonly host_name: string | null
   /** What it boots from: DHCPv4 only. */
   readonly boot: Boot
 }
@@ -25,7 +24,7 @@ export type Boot = {
   readonly options: readonly RawOption[]
 }
 
-const codes4 = {
+export const codes4 = {
   subnetMask: 1,
   hostName: 12,
   leaseTime: 51,
@@ -42,7 +41,6 @@ const codes4 = {
 const elsewhere: Readonly<Record<IpVersion, ReadonlySet<number>>> = {
   4: new Set([
     codes4.subnetMask,
-    codes4.hostName,
     codes4.leaseTime,
     codes4.renewalTime,
     codes4.rebindingTime,
@@ -51,6 +49,31 @@ const elsewhere: Readonly<Record<IpVersion, ReadonlySet<number>>> = {
   ]),
   // Clients are to be heard through relays and port security, so that nobody is told to unicast.
   6: new Set([12]),
+}
+
+const ofSubnet = new WeakMap<ServedSubnet, readonly ServedOption[]>()
+
+/**
+ * The options that Kea tells in a subnet. A DHCPv6 client has addresses in several at once, but is told
+ * the options of one: those of the others stand there, too, behind its own.
+ */
+export function optionsIn(
+  { subnets }: ServedNetwork,
+  subnet: ServedSubnet,
+  own: ServedHost['options'] = [],
+): readonly ServedOption[] {
+  const known = own.length === 0 ? ofSubnet.get(subnet) : undefined
+  if (known) return known
+  const said = ({ block_id, options }: ServedSubnet) =>
+    own.find(one => one.block_id === block_id)?.options ?? options
+  const others = subnets.filter(one => one.version === 6 && one !== subnet)
+  const lists = [subnet, ...(subnet.version === 6 ? others : [])].map(said)
+  const [first = [], ...more] = lists
+  const codes = new Set(first.map(({ code }) => code))
+  const added = more.flat().filter(({ code }) => !codes.has(code) && codes.add(code))
+  const options = added.length === 0 ? first : [...first, ...added]
+  if (own.length === 0) ofSubnet.set(subnet, options)
+  return options
 }
 
 const worked = new WeakMap<readonly ServedOption[], Told>()
@@ -82,7 +105,6 @@ function workOut(version: IpVersion, options: readonly ServedOption[]): Told {
     lease_seconds: secondsOf(codes4.leaseTime),
     renewal_seconds: secondsOf(codes4.renewalTime),
     rebinding_seconds: secondsOf(codes4.rebindingTime),
-    host_name: textOf(codes4.hostName),
     boot: { ...bootOf(server, textOf(codes4.bootfileName)), next_server: siaddr },
   }
 }
@@ -91,7 +113,6 @@ const nothingElse: Omit<Told, 'options'> = {
   lease_seconds: null,
   renewal_seconds: null,
   rebinding_seconds: null,
-  host_name: null,
   boot: { next_server: null, server_hostname: null, boot_file_name: null, options: [] },
 }
 
@@ -111,7 +132,7 @@ function addressOf(value: unknown): string | null {
 const snameMax = 63
 const fileMax = 127
 
-const textOption = (code: number, text: string): RawOption => ({
+export const textOption = (code: number, text: string): RawOption => ({
   code,
   hex: Buffer.from(text).toString('hex'),
 })

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { ServedHost, ServedNetwork, ServedSubnet } from '../../dhcp/served.ts'
 import { formatAddress, type IpVersion, parseAddress } from '../../ip/address.ts'
 import { parsePrefix } from '../../ip/prefix.ts'
 import { holdLifetimes, leaseSeconds, lifetimeClass } from './configuration.ts'
-import { type RawOption, type Told, toldBy } from './options.ts'
+import { codes4, optionsIn, type RawOption, type Told, textOption, toldBy } from './options.ts'
 import type { SubnetIds } from './subnet-ids.ts'
 
 /** An address, or a prefix, that is told to a host. */
@@ -34,7 +34,6 @@ export type HostColumns = {
   readonly identifier_type: number
   readonly subnet_id: number
   readonly ipv4: number | null
-  readonly hostname: string | null
   readonly class_name: string | null
   readonly next_server: number | null
   readonly server_hostname: string | null
@@ -62,7 +61,6 @@ export type RowSettings = {
 /** Kea's types of identifiers, and the longest that it takes. */
 const types = { mac: 0, duid: 1, client_id: 3 }
 const identifierBytesMax = 128
-const hostNameMax = 255
 
 /** The rows of a host in Kea. */
 export function rowsOf(host: ServedHost, network: ServedNetwork, settings: RowSettings): HostRows {
@@ -81,7 +79,7 @@ export function rowsOf(host: ServedHost, network: ServedNetwork, settings: RowSe
     const v4 = settings.is_direct ? here.filter(one => one === first) : here.slice(0, 1)
     const chosen = subnet.version === 4 ? v4 : here
     if (chosen.length === 0) return []
-    const limit = limitOf(host, subnet, chosen, settings)
+    const limit = limitOf({ host, network, subnet, chosen, settings })
     if (limit.changes_at !== null) times.push(limit.changes_at)
     return rowsIn({ host, network, subnet, chosen, settings, seconds: limit.seconds })
   })
@@ -91,14 +89,13 @@ export function rowsOf(host: ServedHost, network: ServedNetwork, settings: RowSe
 type Address = ServedHost['addresses'][number]
 
 /** The lifetime of a host's leases, where it is not the usual one: none is longer than a hold. */
-function limitOf(
-  host: ServedHost,
-  subnet: ServedSubnet,
-  chosen: readonly Address[],
-  { lease_seconds, now }: RowSettings,
-): { readonly seconds: number | null; readonly changes_at: number | null } {
-  const usual = leaseSeconds(subnet, lease_seconds)
-  const own = hostTold(host, subnet).lease_seconds ?? usual
+function limitOf({ host, network, subnet, chosen, settings }: Omit<Where, 'seconds'>): {
+  readonly seconds: number | null
+  readonly changes_at: number | null
+} {
+  const { lease_seconds, now } = settings
+  const usual = leaseSeconds(network, subnet, lease_seconds)
+  const own = hostTold(host, network, subnet).lease_seconds ?? usual
   const ends = chosen.flatMap(({ expires_at }) => (expires_at ? Date.parse(expires_at) : []))
   if (ends.length === 0) return { seconds: own === usual ? null : own, changes_at: null }
   const end = Math.min(...ends)
@@ -116,9 +113,8 @@ function limitOf(
 }
 
 /** All that the host is told there, where it is not what all are told. */
-function hostTold(host: ServedHost, { block_id, version, options }: ServedSubnet): Told {
-  const own = host.options.find(one => one.block_id === block_id)
-  return toldBy(version, own?.options ?? options)
+function hostTold(host: ServedHost, network: ServedNetwork, subnet: ServedSubnet): Told {
+  return toldBy(subnet.version, optionsIn(network, subnet, host.options))
 }
 
 type Where = {
@@ -133,8 +129,8 @@ type Where = {
 function rowsIn({ host, network, subnet, chosen, settings, seconds }: Where): HostRow[] {
   const { version } = subnet
   const subnet_id = settings.ids.of(network.id, subnet.block_id)
-  const usual = toldBy(version, subnet.options)
-  const own = hostTold(host, subnet)
+  const usual = toldBy(version, optionsIn(network, subnet))
+  const own = hostTold(host, network, subnet)
   const reserved = chosen.flatMap(({ allocation_id, address }) =>
     readReserved(allocation_id, address),
   )
@@ -144,14 +140,12 @@ function rowsIn({ host, network, subnet, chosen, settings, seconds }: Where): Ho
     version,
     subnet_id,
     ipv4: ipv4 ? numberOf(ipv4.address) : null,
-    hostname:
-      version === 4 ? (own.host_name ?? host.host_name)?.slice(0, hostNameMax) || null : null,
     class_name: seconds === null ? null : lifetimeClass(seconds),
     next_server: boot?.next_server ? numberOf(boot.next_server) : null,
     server_hostname: boot?.server_hostname ?? null,
     boot_file_name: boot?.boot_file_name ?? null,
     options: [
-      ...own.options.filter(
+      ...withName(own.options, version === 4 ? host.host_name : null).filter(
         one => !usual.options.some(({ code, hex }) => code === one.code && hex === one.hex),
       ),
       ...(boot?.options ?? []),
@@ -173,10 +167,16 @@ function rowsIn({ host, network, subnet, chosen, settings, seconds }: Where): Ho
       reserved,
       seconds,
       columns: all,
-      digest: createHash('sha1').update(JSON.stringify(all)).digest('base64url'),
+      digest: hash('sha1', JSON.stringify(all), 'base64url'),
     }
   })
 }
+
+/** With the name of the host, if none is set. */
+const withName = (options: readonly RawOption[], name: string | null): readonly RawOption[] =>
+  name === null || options.some(({ code }) => code === codes4.hostName)
+    ? options
+    : [...options, textOption(codes4.hostName, name)]
 
 /** By what Kea knows a host: it has no room for longer names, and knows no IAID. */
 function namesIn({ mac_address, client_id, duid }: ServedHost, version: IpVersion) {

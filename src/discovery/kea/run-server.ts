@@ -6,7 +6,7 @@ import type { IpVersion } from '../../ip/address.ts'
 import { DiscoveryError } from '../driver.ts'
 import type { Json, Ours } from './configuration.ts'
 import { createControl, KeaRefused } from './control.ts'
-import { withOurs } from './merge.ts'
+import { failureFiles, withOurs } from './merge.ts'
 import { type Child, startChild } from './process.ts'
 import type { KeaServer } from './server.ts'
 
@@ -46,7 +46,7 @@ export function createRunServer(options: RunOptions): KeaServer {
 
   async function write(ours: Ours): Promise<string> {
     const base = baseConfig(version, path, await options.interfaces())
-    const needs = { database, hook: options.hook, failures: path('failures.log') }
+    const needs = { database, hook: options.hook, failures: failureFiles(version, folder) }
     const text = JSON.stringify({ [`Dhcp${version}`]: withOurs(version, base, ours, needs) })
     // It holds the password of the database.
     writeFileSync(path('kea.json'), text, { mode: 0o600 })
@@ -107,7 +107,7 @@ export function createRunServer(options: RunOptions): KeaServer {
     version,
     name,
     control,
-    failuresFile: path('failures.log'),
+    failureFiles: failureFiles(version, folder),
     leaseFile: () => path('leases.csv'),
     problems: () => (fault === null ? [] : [fault]),
     async configure(ours) {
@@ -181,7 +181,7 @@ const levels = /^\S+ \S+ (WARN|ERROR|FATAL)\b/
 function logLine(log: Logger, server: string, line: string): void {
   const level = levels.exec(line)?.[1]
   if (level === 'ERROR' || level === 'FATAL') log.error({ server, line }, 'Kea says')
-  else log[level === 'WARN' ? 'warn' : 'debug']({ server, line }, 'Kea says')
+  else log[level === 'WARN' ? 'info' : 'debug']({ server, line }, 'Kea says')
 }
 
 /** Ends the Kea of a process before this one that could not end it. */

@@ -16,8 +16,8 @@ export type KeaServer = {
   configure(ours: Ours): Promise<void>
   /** Where its leases are (memfile); known once it is configured. */
   leaseFile(): string
-  /** Where it says who asked in vain; null if it does not. */
-  readonly failuresFile: string | null
+  /** Where it says who asked in vain; none if it does not. */
+  readonly failureFiles: readonly string[]
   problems(): readonly string[]
   stop(): Promise<void>
 }

@@ -2,7 +2,7 @@ import type { ClientNames } from '../../dhcp/client-names.ts'
 import type { IpVersion } from '../../ip/address.ts'
 import { clientIdOf, type DriverContext } from '../driver.ts'
 import { classPrefix } from './configuration.ts'
-import { type Failure, readFailure } from './failures.ts'
+import { createFailureReader, type Failure } from './failures.ts'
 import { type FollowedFile, followFile } from './follow-file.ts'
 import type { Reservations } from './reservations.ts'
 
@@ -14,7 +14,8 @@ export type UnknownClients = {
 export type UnknownOptions = {
   readonly context: Pick<DriverContext, 'served' | 'automatic' | 'log'>
   readonly version: IpVersion
-  readonly path: string
+  /** The files in which Kea says it. */
+  readonly paths: readonly string[]
   readonly reservations: Reservations
   /** The network and block of a number of Kea. */
   readonly placeOf: (subnet_id: number) => { network_id: string; block_id: string } | null
@@ -29,7 +30,7 @@ const refusedMax = 10_000
 
 /** Learns from Kea's log who asked in vain, and sees to it that the next time there is an address. */
 export async function helpUnknownClients(options: UnknownOptions): Promise<UnknownClients> {
-  const { context, version, path, reservations, placeOf, onHost } = options
+  const { context, version, paths, reservations, placeOf, onHost } = options
   const { served, automatic, log } = context
   const waiting = new Set<string>()
   const refused = new Map<string, number>()
@@ -66,27 +67,40 @@ export async function helpUnknownClients(options: UnknownOptions): Promise<Unkno
     return refused
   }
 
-  const file: FollowedFile = await followFile({
-    path,
-    async take(lines) {
-      // Who asked before this began asks again.
-      if (!isCaughtUp) return
-      for (const line of lines) {
-        const failure = readFailure(line)
-        if (failure) void help(failure)
-      }
-    },
-    onError: error => {
-      fault = `${path}: ${error.message}`
-    },
-  })
+  const readFailure = createFailureReader()
+  const files: FollowedFile[] = []
+  for (const path of paths) {
+    const file = await followFile({
+      path,
+      async take(lines) {
+        // Who asked before this began asks again.
+        if (!isCaughtUp) return
+        for (const line of lines) {
+          const failure = readFailure(line)
+          if (failure) void help(failure)
+        }
+      },
+      onError: error => {
+        fault = `${path}: ${error.message}`
+      },
+    })
+    files.push(file)
+  }
   isCaughtUp = true
-  return { problems: () => (fault === null ? [] : [fault]), stop: () => file.close() }
+  return {
+    problems: () => (fault === null ? [] : [fault]),
+    async stop() {
+      for (const file of files) await file.close()
+    },
+  }
 }
 
-/** As the API calls the client from then on: Kea does not tell the IAID. */
-function namesFor(version: IpVersion, { mac_address, client_id, duid }: ClientNames): ClientNames {
-  if (version === 6) return { mac_address, client_id: null, duid, iaid: duid === null ? null : 0 }
+/** As the API calls the client from then on. */
+function namesFor(
+  version: IpVersion,
+  { mac_address, client_id, duid, iaid }: ClientNames,
+): ClientNames {
+  if (version === 6) return { mac_address, client_id: null, duid, iaid }
   const other = mac_address === null ? client_id : null
   return { mac_address, client_id: other, duid: null, iaid: null }
 }
