@@ -14,6 +14,7 @@ const mayImport: Record<string, readonly string[]> = {
   'floating-ip-errors.ts': [],
   'grant-errors.ts': [],
   'interface-errors.ts': [],
+  'lease-errors.ts': [],
   'server-errors.ts': [],
   'token-errors.ts': [],
   'errors.ts': [
@@ -21,6 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
     'floating-ip-errors.ts',
     'grant-errors.ts',
     'interface-errors.ts',
+    'lease-errors.ts',
     'server-errors.ts',
     'token-errors.ts',
   ],
