@@ -294,6 +294,32 @@ describe.runIf(hasIpv6)('by DHCPv6', () => {
   })
 })
 
+test('what cannot be served is a problem, and keeps nothing else from being served', async () => {
+  const { relay4, driver, put } = await served()
+  const wrong = (address: string) =>
+    hostOf('wrong', [{ address }], { mac_address: '52:54:00:00:00:09' })
+  await put(wrong('2001:db8::x'))
+  expect(driver.problems()).toEqual([expect.stringMatching(/^host wrong cannot be served/)])
+  expect(await relay4.ask({ options: discover })).toMatchObject({ yiaddr: '10.0.0.5' })
+  await put(wrong('2001:db8::9'))
+  expect(driver.problems()).toEqual([])
+  const network = networkOf([subnet4({ options: [{ code: 3, value: ['nowhere'] }] })])
+  await driver.apply([{ type: 'network', network }])
+  expect(driver.problems()).toEqual([expect.stringMatching(/^network .* cannot be served/)])
+  await driver.apply([{ type: 'network_gone', network_id: networkId }])
+  expect(driver.problems()).toEqual([])
+})
+
+test('a server that is to listen nowhere says so', async () => {
+  const { context } = contextOf({
+    config: {},
+    networks: [{ network: networkOf([]), hosts: [] }],
+  })
+  await expect(createBuiltinAt({ 4: 1067, 6: 1547 })(context).start()).rejects.toThrow(
+    /relay_listen has no address/,
+  )
+})
+
 test('a server that cannot be heard at all does not start', async () => {
   const relay_listen = [{ address: '192.0.2.1' }]
   const { context } = contextOf({

@@ -28,19 +28,19 @@ type World = {
   readonly networks?: readonly object[]
   readonly relay_listen?: readonly object[]
   readonly surroundings?: readonly (readonly [string | null, Surroundings | string])[]
-  readonly versions?: readonly (4 | 6)[]
+  readonly cidrs?: readonly string[]
   readonly inherited?: readonly (readonly [string, number])[]
 }
 
 function planned(world: World) {
-  const { networks = [{ interface: 'eth0' }], relay_listen = [], versions = [4] } = world
+  const { networks = [{ interface: 'eth0' }], relay_listen = [], cidrs = ['10.0.0.0/24'] } = world
   const config = configOf({
     networks: networks.map((network, n) => ({ id: ids[n], ...network })),
     relay_listen,
   })
   const input: PlanInput = {
     config,
-    versionsOf: () => new Set(versions),
+    cidrsOf: () => cidrs,
     surroundings: new Map(world.surroundings ?? [[null, around(lo, eth(0))]]),
     inherited: new Map(world.inherited),
   }
@@ -72,8 +72,22 @@ describe('an interface', () => {
     expect(sockets.map(({ server }) => server)).toEqual(['10.0.0.2', '10.0.0.2'])
   })
 
+  test('with several addresses answers from one that machines reach directly', () => {
+    const v4 = ['169.254.169.254', '10.0.0.2']
+    const { shown } = planned({ surroundings: [[null, around(lo, eth(0, { v4 }))]] })
+    expect(shown).toEqual([
+      '169.254.169.254: network 1, unicast',
+      '10.0.0.2: network 1, unicast',
+      '0.0.0.0: network 1, answers from 10.0.0.2',
+    ])
+    const elsewhere = planned({
+      surroundings: [[null, around(lo, eth(0, { v4: ['192.0.2.2'] }))]],
+    })
+    expect(elsewhere.shown).toContain('0.0.0.0: network 1, answers from 192.0.2.2')
+  })
+
   test('of IPv6 has sockets that hear it alone', () => {
-    expect(planned({ versions: [6] }).shown).toEqual([
+    expect(planned({ cidrs: ['2001:db8::/64'] }).shown).toEqual([
       'ff02::1:2%eth0: network 1, joins ff02::1:2 on eth0',
       'fe80::0%eth0: network 1, unicast',
     ])
@@ -81,7 +95,7 @@ describe('an interface', () => {
 
   test('beside others is refused for IPv4, and not for IPv6', () => {
     const surroundings = [[null, around(lo, eth(0), eth(1), eth(2), eth(3), eth(4))]] as const
-    const { refusals, shown } = planned({ surroundings, versions: [4, 6] })
+    const { refusals, shown } = planned({ surroundings, cidrs: ['10.0.0.0/24', '2001:db8::/64'] })
     expect(refusals).toHaveLength(1)
     expect(refusals[0]).toMatch(/^interface eth0 .* \(eth1, eth2, eth3, …\).*BindToDevice=/)
     expect(shown).toHaveLength(2)
@@ -147,7 +161,7 @@ describe('an interface', () => {
     const keysOf = (index: number, number = 0) =>
       planned({
         networks: [{ interface: 'eth0', namespace: 'a' }],
-        versions: [6],
+        cidrs: ['2001:db8::/64'],
         surroundings: [['a', { number, interfaces: [eth(0, { index })] }]],
       }).sockets.map(({ key }) => key)
     expect(keysOf(10)).toEqual(keysOf(10))
