@@ -90,7 +90,7 @@ begin
 end $$;
 
 -- Does what follows from the ends that machines told of. What was allocated for a machine because
--- it asked ends with its lease, unless it has got another one since. What was declined waits in
+-- it asked ends with its lease, unless it has got another one since, or is about to. What was declined waits in
 -- quarantine for so long at least, or is withheld.
 create or replace function end_leases(ended uuid[], wait_seconds bigint) returns void
 language plpgsql
@@ -117,7 +117,10 @@ begin
       and a.id <> all (declined) and not exists (
         select from leases later
         where later.allocation_id = a.id and later.id <> l.id and later.state = 'bound'
-          and later.told_at >= l.told_at and coalesce(later.ends_at, 'infinity') > at));
+          and later.told_at >= l.told_at and coalesce(later.ends_at, 'infinity') > at)
+      and not exists (
+        select from events e
+        where e.object_id = a.id and e.type = 'allocation.renewed' and e.at > l.told_at));
   gone := declined || released;
   if cardinality(gone) = 0 and not has_declined then
     return;

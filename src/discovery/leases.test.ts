@@ -167,3 +167,17 @@ test('what the API never takes is not asked of it again', async () => {
   expect(leases.counts).toEqual({ recorded: 1, reported: 0, refused: 1 })
   await close()
 })
+
+test('what a client gave back is settled when the API knows it', async () => {
+  const { leases, close } = await open()
+  const client = String(news.mac_address)
+  await leases.record(news)
+  expect(await leases.isSettled(client)).toBe(true)
+  await leases.record({ ...news, state: 'released' })
+  const settled = leases.isSettled(client)
+  await reportAll(leases)
+  expect(await settled).toBe(true)
+  await leases.record({ ...news, state: 'released' })
+  expect(await leases.isSettled(client)).toBe(false)
+  await close()
+})

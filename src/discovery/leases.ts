@@ -3,13 +3,18 @@ import type { Logger } from 'pino'
 import type { LeaseReport } from '../dhcp/served.ts'
 import { newId } from '../ids.ts'
 import { type Api, ApiFailure } from './api.ts'
-import type { LeaseNews, Leases } from './driver.ts'
+import { clientIdOf, type LeaseNews, type Leases } from './driver.ts'
 import type { Journal } from './journal.ts'
 
 /** What is told, kept on the disk until the API has it. */
 export type LeaseLog = Leases & {
   /** Reports to the API until the signal. */
   report(signal: AbortSignal): Promise<void>
+  /**
+   * Whether the API knows that this client gave back what it had; waits a while for that. What it is
+   * given again before that would end with the report.
+   */
+  isSettled(client_id: string): Promise<boolean>
   /** How many leases the API does not know, or not as they are now. */
   pending(): number
   /** What is wrong, for the health of the process. */
@@ -51,6 +56,7 @@ type Line =
 
 const batchMax = 1000
 const gatherMilliseconds = 200
+const settleMilliseconds = 2000
 const pauses = { first: 250, longest: 10_000 }
 /** How long a lease that ended is remembered, in which its machine may come again. */
 const rememberMilliseconds = 60_000
@@ -70,6 +76,9 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
   let fault: string | null = null
   let refusal: string | null = null
   let wake = () => {}
+  /** What clients gave back, and the API does not know yet: the numbers by who that was. */
+  const releases = new Map<string, number>()
+  const waiting = new Set<() => void>()
 
   function put(lease: Lease, key = keyOf(lease.news)) {
     if (lease.news.state === 'bound') live.set(key, lease)
@@ -77,9 +86,13 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     if (lease.seq === 0) return
     pending.delete(lease.id)
     pending.set(lease.id, lease)
+    const client = lease.news.state === 'released' ? clientIdOf(lease.news) : null
+    if (client !== null) releases.set(client, lease.seq)
   }
 
   function forgetThrough(reported: number) {
+    for (const [client, at] of releases) if (at <= reported) releases.delete(client)
+    for (const look of waiting) look()
     for (const [id, one] of pending) {
       if (one.seq > reported) break
       pending.delete(id)
@@ -160,6 +173,22 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
         if (fault === null) log.error({ err: error }, 'leases are not written to the disk')
         fault = `leases are not written to the disk: ${(error as Error).message}`
       }
+    },
+
+    isSettled(client) {
+      if (!releases.has(client)) return Promise.resolve(true)
+      return new Promise(resolve => {
+        const end = () => {
+          clearTimeout(timer)
+          waiting.delete(look)
+          resolve(!releases.has(client))
+        }
+        const look = () => {
+          if (!releases.has(client)) end()
+        }
+        const timer = setTimeout(end, settleMilliseconds)
+        waiting.add(look)
+      })
     },
 
     async report(signal) {
