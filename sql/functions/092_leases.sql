@@ -90,8 +90,8 @@ begin
 end $$;
 
 -- Does what follows from the ends that machines told of. What was allocated for a machine because
--- it asked ends with its lease, unless it has got another one since, or is about to. What was declined waits in
--- quarantine for so long at least, or is withheld.
+-- it asked ends with its lease, unless it has got another one since, or is about to. What was
+-- declined waits in quarantine for so long at least, or is withheld.
 create or replace function end_leases(ended uuid[], wait_seconds bigint) returns void
 language plpgsql
 set enable_seqscan = off

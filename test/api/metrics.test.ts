@@ -240,6 +240,7 @@ test('no label tells an id, a project, an address, or what else a client chose',
     'kind',
     'le',
     'method',
+    'outcome',
     'reason',
     'route',
     'state',
@@ -258,6 +259,7 @@ test('no label tells an id, a project, an address, or what else a client chose',
     'PROPFIND',
   ])
   expect(values('status').filter(status => !/^[1-5]\d\d$/.test(status))).toEqual([])
+  expect(values('outcome')).toEqual(['accepted', 'refused'])
   expect(values('state')).toEqual(['busy', 'idle'])
   expect(values('version')).toEqual([process.version])
   const kinds = ['allocate', 'incremental', 'major', 'minor', 'release', 'weakcb'].concat([

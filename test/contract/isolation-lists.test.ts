@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { expectProblem, expectStatus } from '../helpers/api.ts'
 import { operationsOf } from '../helpers/contract.ts'
 import { openWorld } from '../helpers/isolation.ts'
+import { report, reportOf } from '../helpers/leases.ts'
 import type { Persona } from '../helpers/personas.ts'
 
 // I10: what lists tell of.
@@ -181,4 +182,21 @@ test('who has an address of an own block is told only if it may be seen', async 
     body: { state: 'allocated', allocation_id: null },
   })
   expect(await get('service', url)).toMatchObject({ body: { allocation_id: allocations[0]?.id } })
+})
+
+test('what the machine of another project was told is not told with an address of an own block', async () => {
+  const network_id = String(world.idOf('network', 'own'))
+  const place = { scope_id: world.idOf('address_scope', 'own'), cidr: '172.29.0.0/24', network_id }
+  const block = expectStatus(201, await api.post('/v2/blocks', { ...place, project_id: 'red' }))
+  const url = `/v2/blocks/${block.id}/addresses`
+  for (const project_id of ['red', 'blue']) {
+    const held = await api.allocateOne(block, { project_id })
+    const lease = reportOf(held, { network_id })
+    await report(api, [lease])
+    const told = { body: { lease: { id: lease.id } } }
+    expect(await get('service', `${url}/${held.address}`)).toMatchObject(told)
+    expect(await get('reader', `${url}/${held.address}`)).toMatchObject(
+      project_id === 'red' ? told : { body: { state: 'allocated', lease: null } },
+    )
+  }
 })

@@ -183,6 +183,41 @@ test('holds.md does what it says', async () => {
   expect(rest).toEqual([])
 })
 
+test('leases.md does what it says', async () => {
+  const answers = (await runGuide('leases.md')).map(answer => JSON.parse(answer))
+  const [kept, again, partly, current, then, found, explained, declined, ...more] = answers
+  expect([kept, again, declined]).toEqual([
+    { accepted: 2, refused: [] },
+    { accepted: 1, refused: [] },
+    { accepted: 1, refused: [] },
+  ])
+  const allocation_id = '00000000-0000-7000-8000-000000000000'
+  expect(partly).toMatchObject({
+    accepted: 1,
+    refused: [{ allocation_id, reason: 'allocation_unknown' }],
+  })
+  const [lease] = current.leases
+  expect(lease).toMatchObject({
+    server: 'rack-7',
+    project_id: 'demo',
+    address: '10.61.0.1',
+    relay: { address: '10.61.0.254', circuit_id: '706f727431' },
+    state: 'bound',
+  })
+  const minutes = (Date.parse(lease.told_at) - Date.parse(lease.started_at)) / 60_000
+  expect(Math.round(minutes)).toBe(5)
+  for (const { leases } of [current, then, found]) expect(leases).toEqual([lease])
+  expect(explained).toMatchObject({ state: 'allocated', lease })
+  const [withheld, told, over, ...rest] = more
+  const own = { allocation_id: lease.allocation_id, address: '10.61.0.1', server: 'rack-7' }
+  expect(withheld.withheld_addresses).toMatchObject([own])
+  const { withheld_until } = withheld.withheld_addresses[0]
+  const data = { ...own, owner_type: 'interface', withheld_until }
+  expect(told.events).toMatchObject([{ object_id: own.allocation_id, data }])
+  expect(over.events).toMatchObject([{ object_id: own.allocation_id, data }])
+  expect(rest).toEqual([])
+})
+
 test('utilisation.md does what it says', async () => {
   const answers = await runGuide('utilisation.md', { utilisation: { sample_seconds: 1 } })
   const [ofBlock, ofNetwork, newest, series, forecast, forecasts, ...more] = answers.map(answer =>
