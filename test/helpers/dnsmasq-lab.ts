@@ -156,6 +156,7 @@ export class DnsmasqWorld {
   readonly served = new Map<string, { network: ServedNetwork; hosts: Map<string, ServedHost> }>()
   readonly leases: LeaseNews[] = []
   readonly renewed: string[] = []
+  readonly warnings: string[] = []
   /** Addresses for unknown clients. */
   readonly free: string[] = []
   readonly driver: Driver
@@ -171,7 +172,7 @@ export class DnsmasqWorld {
         },
       },
       automatic: this.#automatic(),
-      log: pino({ level: process.env.LOG ?? 'silent' }),
+      log: pino({ level: 'warn' }, { write: line => this.warnings.push(JSON.parse(line).msg) }),
       registry: new Registry(),
       folder,
     })

@@ -6,6 +6,7 @@ import { createEndLeases, inTheWay } from './end-leases.ts'
 import { createEventFile } from './event-file.ts'
 import { createFeed } from './feed.ts'
 import { endLeftOver, makeFolders, replaceFile, writeScript } from './files.ts'
+import { createRenewHold } from './holds.ts'
 import type { Entry } from './hosts.ts'
 import { createKnowledge, keyOf } from './knowledge.ts'
 import { type LeaseEvent, leaseLine, scriptText } from './lease-events.ts'
@@ -74,6 +75,12 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
     server_duid: duid,
     addresses: () => addresses,
   })
+  const renewHold = createRenewHold({
+    automatic,
+    subnets: knowledge.subnets,
+    log,
+    onRenewed: (network_id, host_id) => refresh(new Set([keyOf(network_id, host_id)])),
+  })
   const schedule = createSchedule(keys => void refresh(keys))
   const events = createEventFile({
     path: files.events,
@@ -119,6 +126,7 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
   let isReadingAll = false
   let isStopped = false
   const refusals = new Set<string>()
+  const warned = new Set<string>()
   /** Who waits for dnsmasq to read a file. */
   const readers = new Set<{ readonly path: string; done(hasRead: boolean): void }>()
   let tidying: NodeJS.Timeout | undefined
@@ -203,12 +211,27 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
   function takeAll() {
     const entries = knowledge.all()
     book.take(entries)
-    for (const [key, entry] of entries) schedule.note(key, entry?.until)
+    note(entries)
+  }
+
+  function note(entries: ReadonlyMap<string, Entry | null>) {
+    for (const [key, entry] of entries) {
+      schedule.note(key, entry?.until)
+      for (const one of entry?.unsaid ?? []) warn(`dnsmasq cannot tell ${one}`, entry?.host.id)
+    }
+  }
+
+  /** Says once what dnsmasq cannot do. */
+  function warn(what: string, host_id?: string) {
+    if (warned.has(what)) return
+    warned.add(what)
+    log.warn({ host_id }, what)
   }
 
   async function writeAll() {
     await feed.writeAll()
     refusals.clear()
+    for (const one of [...knowledge.unserved(), ...feed.unsaid()]) warn(one)
   }
 
   async function prepare() {
@@ -265,7 +288,7 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
       for (const address of entry?.addresses.keys() ?? []) touched.add(address)
     }
     const todo = book.take(entries)
-    for (const [key, entry] of entries) schedule.note(key, entry?.until)
+    note(entries)
     if (todo.type === 'reload') await readAll()
     if (todo.type === 'add') {
       const isRead = await feed.add(todo, path => reads(path, patience.one))
@@ -280,20 +303,6 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
     if (state !== 'up' || leases.length === 0) return
     if (await endLeases(leases)) return
     if (state === 'up') restart('it has leases of addresses that are not theirs')
-  }
-
-  async function renewHold({ network_id, host }: Entry, lease: LeaseEvent) {
-    const held = host.addresses.find(({ address }) => address === lease.address)
-    const ends = lease.expires === null ? Number.POSITIVE_INFINITY : lease.expires * 1000
-    if (!held?.expires_at || Date.parse(held.expires_at) >= ends) return
-    const usual = knowledge.subnets.get(held.block_id)?.unknown_clients?.lease_seconds ?? 0
-    const left = Number.isFinite(ends) ? Math.ceil((ends - Date.now()) / 1000) : usual
-    if (left <= 0) return
-    const { allocation_id } = held
-    const wish = { network_id, host_id: host.id, allocation_id, lease_seconds: left }
-    const renewed = await automatic.renew(wish)
-    if (typeof renewed === 'object') await refresh(new Set([keyOf(network_id, host.id)]))
-    else log.warn({ address: lease.address, renewed }, 'a hold was not renewed')
   }
 
   async function refresh(keys: ReadonlySet<string>) {
@@ -367,15 +376,9 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
     },
     problems() {
       const where = `dnsmasq of ${networkIds.length === 1 ? 'network' : 'networks'} ${networkIds.join(', ')}`
-      const counts = new Map<string, number>()
-      for (const entry of book.entries.values()) {
-        for (const one of entry.unsaid) counts.set(one, (counts.get(one) ?? 0) + 1)
-      }
       return [
         ...(fault === null ? [] : [`${where} does not run: ${fault}`]),
         ...[eventFault, trouble].filter(one => one !== null).map(one => `${where}: ${one}`),
-        ...[...knowledge.unserved(), ...feed.unsaid()].map(one => `${where}: ${one}`),
-        ...[...counts].map(([one, count]) => `${where} cannot tell ${one}: ${count} hosts`),
         ...[...refusals].map(one => `${where} does not take a line: ${one}`),
       ]
     },
