@@ -78,6 +78,21 @@ export class DhcpProcess {
     return (await fetch(`${this.#url}/healthz`)).json() as Promise<Health>
   }
 
+  /** Waits until nothing is wrong, and all that it told is known to the API. */
+  async isWell(): Promise<void> {
+    let last: Health | undefined
+    await waitUntil(
+      'all is well',
+      async () => {
+        last = await this.health()
+        return last.status === 'ok' && last.leases_pending === 0
+      },
+      20,
+    ).catch(cause => {
+      throw new Error(`not well: ${JSON.stringify(last)}\n${this.output}`, { cause })
+    })
+  }
+
   /** The value of a metric without labels, or with them as they are written. */
   async metric(name: string): Promise<number> {
     const text = await (await fetch(`${this.#url}/metrics`)).text()
