@@ -78,14 +78,25 @@ export class DhcpProcess {
     return (await fetch(`${this.#url}/healthz`)).json() as Promise<Health>
   }
 
-  /** Waits until nothing is wrong, and all that it told is known to the API. */
-  async isWell(): Promise<void> {
+  /**
+   * Waits until all that it told is known to the API, and nothing is wrong but what is expected: that has
+   * to be there.
+   */
+  async isWell(expected: readonly RegExp[] = []): Promise<void> {
     let last: Health | undefined
     await waitUntil(
       'all is well',
       async () => {
         last = await this.health()
-        return last.status === 'ok' && last.leases_pending === 0
+        const { status, api, leases_pending, problems } = last
+        const told = (one: RegExp) => problems.some(problem => one.test(problem))
+        return (
+          api.is_connected &&
+          leases_pending === 0 &&
+          status === (expected.length === 0 ? 'ok' : 'degraded') &&
+          expected.every(told) &&
+          problems.every(problem => expected.some(one => one.test(problem)))
+        )
       },
       20,
     ).catch(cause => {
