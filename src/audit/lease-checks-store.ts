@@ -41,7 +41,7 @@ export const leaseChecks: Readonly<Record<string, Sql>> = {
 
   'I16 address withheld that nobody declined': sql`
     select w.allocation_id::text as subject, w.address || ' for lease ' || w.lease_id as detail
-    from withheld_addresses w left join leases l on l.id = w.lease_id
+    from withheld_addresses w join leases l on l.id = w.lease_id
     where (l.allocation_id, l.state) is distinct from (w.allocation_id, 'declined')
       and w.withheld_until > wall_time()`,
 }

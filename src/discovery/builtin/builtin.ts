@@ -1,8 +1,7 @@
-import type { ServedNetwork } from '../../dhcp/served.ts'
 import { createBindings } from '../../dhcp/v4/bindings.ts'
 import { BindingTable } from '../../dhcp/v6/binding-table.ts'
 import { serverOf } from '../../dhcp/v6/engine.ts'
-import type { Change, CreateDriver } from '../driver.ts'
+import type { CreateDriver } from '../driver.ts'
 import { serverDuid } from './duid.ts'
 import { createFacts4 } from './facts4.ts'
 import { createFacts6 } from './facts6.ts'
@@ -13,6 +12,7 @@ import { createListener } from './listener.ts'
 import { createMetrics } from './metrics.ts'
 import type { SocketPlan } from './plan.ts'
 import { countDrops } from './socket-drops.ts'
+import { createState } from './state.ts'
 import { numberOfAddress } from './texts.ts'
 import { createWishes } from './wishes.ts'
 import { createWithheld } from './withheld.ts'
@@ -32,7 +32,8 @@ export const createBuiltinAt =
     const wishes = createWishes({ log })
     const metrics = createMetrics({ registry, wishes, drops: () => countDrops(ports) })
     const withheld = createWithheld()
-    const relaysOf = (id: string) => config.networks.find(one => one.id === id)?.relays ?? []
+    const relaysOf = (id: string) =>
+      config.networks.flatMap(one => (one.id === id ? one.relays : []))
     const ways = { withheld, relaysOf, lease_seconds, rapid_commit }
     const common = { leases, automatic, wishes, metrics, log, durable_leases }
     const bindings4 = createBindings()
@@ -61,13 +62,12 @@ export const createBuiltinAt =
     }
 
     const inherited = inheritedSockets()
-    const versionsOf = (id: string) =>
-      new Set(served.get(id)?.network.subnets.map(({ version }) => version))
+    const cidrsOf = (id: string) => (served.get(id)?.network.subnets ?? []).map(({ cidr }) => cidr)
     const listener = createListener({
       config,
       ports,
       inherited,
-      versionsOf,
+      cidrsOf,
       receive(packet, source, plan) {
         const flow = plan.version === 4 ? flow4 : flow6
         try {
@@ -76,7 +76,7 @@ export const createBuiltinAt =
           // A packet that shows a mistake of ours must not end the service of all others.
           metrics.packet(plan.version, 'other', 'failed')
           log.error(
-            { error, packet: packet.toString('hex', 0, 600) },
+            { err: error, packet: packet.toString('hex', 0, 600) },
             'a packet was not understood',
           )
         }
@@ -84,26 +84,7 @@ export const createBuiltinAt =
       log,
     })
 
-    const both = [facts4, facts6]
-    const known = new Map<string, string>()
-    function putNetwork(network: ServedNetwork) {
-      const text = JSON.stringify(network)
-      if (known.get(network.id) === text) return // To make tens of thousands of hosts takes a while.
-      known.set(network.id, text)
-      for (const facts of both) {
-        facts.putNetwork(network, served.get(network.id)?.hosts.values() ?? [])
-      }
-    }
-
-    function put(change: Change) {
-      if (change.type === 'network') return putNetwork(change.network)
-      if (change.type === 'network_gone') known.delete(change.network_id)
-      for (const facts of both) {
-        if (change.type === 'network_gone') facts.dropNetwork(change.network_id)
-        else if (change.type === 'host') facts.putHost(change.network_id, change.host)
-        else facts.dropHost(change.network_id, change.host_id)
-      }
-    }
+    const state = createState({ facts: [facts4, facts6], served, log })
 
     return {
       async start() {
@@ -111,15 +92,15 @@ export const createBuiltinAt =
           one.interface !== undefined && inherited.has(one.interface) ? [one.interface] : [],
         )
         await checkDevices(names, ports[4])
-        for (const { network } of served.values()) putNetwork(network)
+        state.putAll()
         await listener.start()
       },
       async apply(changes) {
-        for (const change of changes) put(change)
+        for (const change of changes) state.put(change)
         const areOfNetworks = changes.some(({ type }) => type.startsWith('network'))
         if (areOfNetworks) await listener.look()
       },
-      problems: listener.problems,
+      problems: () => [...listener.problems(), ...state.problems()],
       stop: listener.stop,
     }
   }

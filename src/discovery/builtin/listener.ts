@@ -9,8 +9,8 @@ export type ListenerOptions = {
   readonly config: Pick<DiscoveryConfig, 'networks' | 'relay_listen'>
   readonly ports: Readonly<Record<4 | 6, number>>
   readonly inherited: ReadonlyMap<string, number>
-  /** Versions of the subnets that a network has. */
-  readonly versionsOf: (network_id: string) => ReadonlySet<4 | 6>
+  /** The CIDRs of the subnets that a network has. */
+  readonly cidrsOf: (network_id: string) => readonly string[]
   readonly receive: Receive
   readonly log: Logger
 }
@@ -32,7 +32,7 @@ const namespacesAtOnce = 10
 const soonMs = 300
 
 export function createListener(options: ListenerOptions): Listener {
-  const { config, ports, inherited, versionsOf, receive, log } = options
+  const { config, ports, inherited, cidrsOf, receive, log } = options
   const namespaces = [...namespacesOf(config)]
   const elsewhere = namespaces.filter(one => one !== null)
   const surroundings = new Map<string | null, Surroundings | string>()
@@ -61,7 +61,7 @@ export function createListener(options: ListenerOptions): Listener {
     }
   }
 
-  const plan = () => planSockets({ config, versionsOf, surroundings, inherited })
+  const plan = () => planSockets({ config, cidrsOf, surroundings, inherited })
 
   /** Opens and closes what has to be, and says what does not work. */
   async function follow(): Promise<readonly string[]> {
@@ -111,6 +111,9 @@ export function createListener(options: ListenerOptions): Listener {
     problems: () => problems,
     look: () => inTurn(async () => report(await follow())),
     async start() {
+      if (namespaces.length === 0) {
+        throw new DiscoveryError('no network has an interface, and relay_listen has no address')
+      }
       await inTurn(async () => {
         await seeAll(namespaces)
         const [refusal] = plan().refusals
