@@ -37,6 +37,8 @@ export async function follow(options: FollowOptions): Promise<void> {
   const { api, replica, wanted, take, onContact, signal } = options
   let { cursor } = options
   let pause = pauses.first
+  // Whoever does not know whether the API answers has it answer at once, and not when something happens.
+  let isAnswering = false
   while (!signal.aborted) {
     try {
       if (cursor === null) {
@@ -46,7 +48,8 @@ export async function follow(options: FollowOptions): Promise<void> {
         cursor = from
         onContact(null)
       }
-      const page = await api.events(cursor, waitSeconds, signal)
+      const page = await api.events(cursor, isAnswering ? waitSeconds : 0, signal)
+      isAnswering = true
       onContact(null)
       const changes = await reread(staleAfter(page.events, replica, wanted), options)
       if (page.cursor !== cursor) await take(changes, page.cursor, page.events)
@@ -55,6 +58,7 @@ export async function follow(options: FollowOptions): Promise<void> {
     } catch (error) {
       if (signal.aborted) return
       if (!(error instanceof ApiFailure)) throw error
+      isAnswering = false
       // Events are kept for some time only: who was away for longer reads all there is.
       if (error.code === 'events_expired') cursor = null
       else onContact(error)

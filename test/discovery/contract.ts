@@ -20,7 +20,7 @@ import {
   toldIn,
 } from '../helpers/exchanges.ts'
 import { useField } from '../helpers/field.ts'
-import type { Segment, Space } from '../helpers/netlab.ts'
+import type { Segment } from '../helpers/netlab.ts'
 import { PacketClient } from '../helpers/packet-client.ts'
 import { waitUntil } from '../helpers/race-load.ts'
 
@@ -35,6 +35,13 @@ const differences: Readonly<Record<string, { readonly [K in DriverName]?: string
     kea: 'Kea tells the domain name and its servers in any case',
   },
   'a delegated prefix is given': { dnsmasq: 'dnsmasq has no prefix delegation' },
+}
+
+/** What a driver says of itself, as it cannot serve all of these data. */
+const complaints: Readonly<Record<DriverName, readonly RegExp[]>> = {
+  builtin: [],
+  dnsmasq: [/no IPv6 subnet larger than \/64/, /cannot tell delegated prefixes/],
+  kea: [],
 }
 
 /** What a driver needs beside the networks, made before each run: settings of src/discovery/config.ts. */
@@ -175,7 +182,6 @@ export function describeDriver(driver: DriverName, settings: Settings = async ()
     let open: Segment
     let client: PacketClient
     let openClient: PacketClient
-    let space: Space
 
     useField(async field => {
       cloud = field.cloud
@@ -184,8 +190,7 @@ export function describeDriver(driver: DriverName, settings: Settings = async ()
       await Promise.all([lan.capture(), open.capture()])
       const served = await lan.machine('served', { addresses: ['10.20.0.2/24', 'fd20::2/64'] })
       const other = await open.machine('other', { addresses: ['10.30.0.2/24', 'fd30::2/64'] })
-      space = await lan.machine('client')
-      client = await PacketClient.open(space)
+      client = await PacketClient.open(await lan.machine('client'))
       openClient = await PacketClient.open(await open.machine('stranger', { mac: mac(90) }))
       data = await makeData(cloud)
       process = await DhcpProcess.start(cloud, {
@@ -197,6 +202,7 @@ export function describeDriver(driver: DriverName, settings: Settings = async ()
         lease_seconds: leaseSeconds,
         ...(await settings()),
       })
+      await process.isWell(complaints[driver])
     })
 
     const contract = (name: string, run: () => Promise<void>) => {
@@ -368,14 +374,20 @@ export function describeDriver(driver: DriverName, settings: Settings = async ()
       expect(Math.abs(length / 1000 - leaseSeconds)).toBeLessThan(3)
     })
 
+    /** A machine with an address says that it does not need it any more. */
+    const release = async (link: Segment, { server, ...ask }: Ask4 & { server: string }) => {
+      const { ciaddr = '' } = ask
+      const addresses = [`${ciaddr}/24`]
+      const leaver = await link.machine(`at-${ciaddr.replaceAll('.', '-')}`, { addresses })
+      const packets = await PacketClient.open(leaver)
+      tell4(packets, 'release', { ...ask, server }, { to: { address: server } })
+    }
+
     contract('a machine that releases its address gets it again', async () => {
       const { mac: address, v4 } = hosts.own
-      await acquire4(client, { mac: address })
-      await space.ip('addr', 'add', `${v4}/24`, 'dev', 'eth0')
-      const ask: Ask4 = { mac: address, ciaddr: v4, server: serverAddress }
-      tell4(client, 'release', ask, { to: { address: serverAddress } })
+      const { server } = await acquire4(client, { mac: address })
+      await release(lan, { mac: address, ciaddr: v4, server })
       await leaseOf(v4, ({ state }) => state === 'released')
-      await space.ip('addr', 'del', `${v4}/24`, 'dev', 'eth0')
       expect((await acquire4(client, { mac: address })).yiaddr).toBe(v4)
     })
 
@@ -426,10 +438,7 @@ export function describeDriver(driver: DriverName, settings: Settings = async ()
       const ask: Ask4 = { mac: mac(93) }
       const { yiaddr, server } = await acquire4(openClient, ask)
       expect(await cloud.held(ask.mac)).toHaveLength(1)
-      const stranger = await open.machine('leaver', { addresses: [`${yiaddr}/24`] })
-      const leaver = await PacketClient.open(stranger)
-      const to = { address: server }
-      tell4(leaver, 'release', { ...ask, ciaddr: yiaddr, server }, { to })
+      await release(open, { ...ask, ciaddr: yiaddr, server })
       await waitUntil('it is released', async () => (await cloud.held(ask.mac)).length === 0, 20)
     })
 
@@ -532,8 +541,7 @@ export function describeDriver(driver: DriverName, settings: Settings = async ()
 
       await cloud.start()
       await leaseOf(hosts.a.v4, ({ told_at }) => Date.parse(told_at) >= asked - 1000)
-      await waitUntil('all is well', async () => (await process.health()).status === 'ok', 20)
-      expect((await process.health()).leases_pending).toBe(0)
+      await process.isWell(complaints[driver])
     })
   })
 }

@@ -78,6 +78,32 @@ export class DhcpProcess {
     return (await fetch(`${this.#url}/healthz`)).json() as Promise<Health>
   }
 
+  /**
+   * Waits until all that it told is known to the API, and nothing is wrong but what is expected: that has
+   * to be there.
+   */
+  async isWell(expected: readonly RegExp[] = []): Promise<void> {
+    let last: Health | undefined
+    await waitUntil(
+      'all is well',
+      async () => {
+        last = await this.health()
+        const { status, api, leases_pending, problems } = last
+        const told = (one: RegExp) => problems.some(problem => one.test(problem))
+        return (
+          api.is_connected &&
+          leases_pending === 0 &&
+          status === (expected.length === 0 ? 'ok' : 'degraded') &&
+          expected.every(told) &&
+          problems.every(problem => expected.some(one => one.test(problem)))
+        )
+      },
+      20,
+    ).catch(cause => {
+      throw new Error(`not well: ${JSON.stringify(last)}\n${this.output}`, { cause })
+    })
+  }
+
   /** The value of a metric without labels, or with them as they are written. */
   async metric(name: string): Promise<number> {
     const text = await (await fetch(`${this.#url}/metrics`)).text()
