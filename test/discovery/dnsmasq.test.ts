@@ -499,14 +499,16 @@ test('what dnsmasq cannot do is said, and what is set wrong is refused', async (
   const odd = newNetwork(1, [{ ...subnet4, options: [...subnet4.options, long] }, subnet6, wide])
   const made = await serve([], {}, odd)
   await put(made, prefix)
-  await put(made, { ...prefix, host_name: 'other' })
-  expect(made.warnings).toEqual([
-    'subnet fd78::/56: dnsmasq serves no IPv6 subnet larger than /64',
-    'subnet 10.77.0.0/24: dnsmasq cannot tell option 224',
-    'dnsmasq cannot tell delegated prefixes',
+  const where = `dnsmasq of network ${network.id}`
+  expect(made.driver.problems()).toEqual([
+    `${where}: fd78::/56: dnsmasq serves no IPv6 subnet larger than /64`,
+    `${where}: dnsmasq cannot tell delegated prefixes (hosts: 1)`,
+    `${where}: 10.77.0.0/24: dnsmasq cannot tell option 224`,
   ])
-  expect(made.driver.problems()).toEqual([])
   expect(await askV4(10)).toMatchObject({ ip: '10.77.0.10' })
+  await put(made, host(10))
+  await made.apply({ type: 'network', network })
+  expect(made.driver.problems()).toEqual([])
   await made.driver.stop()
   world = null
 

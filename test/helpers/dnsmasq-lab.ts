@@ -156,7 +156,6 @@ export class DnsmasqWorld {
   readonly served = new Map<string, { network: ServedNetwork; hosts: Map<string, ServedHost> }>()
   readonly leases: LeaseNews[] = []
   readonly renewed: string[] = []
-  readonly warnings: string[] = []
   /** Addresses for unknown clients. */
   readonly free: string[] = []
   readonly driver: Driver
@@ -172,7 +171,7 @@ export class DnsmasqWorld {
         },
       },
       automatic: this.#automatic(),
-      log: pino({ level: 'warn' }, { write: line => this.warnings.push(JSON.parse(line).msg) }),
+      log: pino({ level: process.env.LOG ?? 'silent' }),
       registry: new Registry(),
       folder,
     })

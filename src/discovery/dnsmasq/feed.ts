@@ -47,7 +47,7 @@ export function createFeed({ folder, files, book, subnets, names }: FeedOptions)
     async writeAll() {
       const ofSubnets = [...subnets.values()].map(subnet => ({ subnet, ...subnetLines(subnet) }))
       unsaid = ofSubnets.flatMap(({ subnet, unsaid: codes }) =>
-        codes.map(code => `subnet ${subnet.cidr}: dnsmasq cannot tell option ${code}`),
+        codes.map(code => `${subnet.cidr}: dnsmasq cannot tell option ${code}`),
       )
       await replaceFile(files.hosts, book.hosts(), folder)
       const options = [...ofSubnets.flatMap(({ lines }) => lines), ...book.options()]

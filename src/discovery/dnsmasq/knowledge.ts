@@ -14,8 +14,8 @@ export type Knowledge = {
   all(): Map<string, Entry | null>
   /** A host calls itself so. */
   learn(key: string, duid: string): void
-  /** What dnsmasq cannot do with the networks. */
-  unserved(): string[]
+  /** What dnsmasq cannot do with networks and hosts. */
+  lacks(): string[]
 }
 
 export type KnowledgeOptions = {
@@ -94,10 +94,18 @@ export function createKnowledge(options: KnowledgeOptions): Knowledge {
     learn(key, duid) {
       learned.set(key, duid)
     },
-    unserved: () =>
-      networks()
+    lacks() {
+      const counts = new Map<string, number>()
+      for (const { unsaid } of book.entries.values()) {
+        for (const one of unsaid) counts.set(one, (counts.get(one) ?? 0) + 1)
+      }
+      const unserved = networks()
         .flatMap(network => network.subnets)
         .filter(({ block_id }) => !subnets.has(block_id))
-        .map(({ cidr }) => `subnet ${cidr}: dnsmasq serves no IPv6 subnet larger than /64`),
+      return [
+        ...unserved.map(({ cidr }) => `${cidr}: dnsmasq serves no IPv6 subnet larger than /64`),
+        ...[...counts].map(([one, count]) => `dnsmasq cannot tell ${one} (hosts: ${count})`),
+      ]
+    },
   }
 }

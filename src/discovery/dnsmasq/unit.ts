@@ -126,7 +126,8 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
   let isReadingAll = false
   let isStopped = false
   const refusals = new Set<string>()
-  const warned = new Set<string>()
+  /** What dnsmasq cannot do; null if that is to be looked at again. */
+  let lacks: readonly string[] | null = null
   /** Who waits for dnsmasq to read a file. */
   const readers = new Set<{ readonly path: string; done(hasRead: boolean): void }>()
   let tidying: NodeJS.Timeout | undefined
@@ -215,23 +216,14 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
   }
 
   function note(entries: ReadonlyMap<string, Entry | null>) {
-    for (const [key, entry] of entries) {
-      schedule.note(key, entry?.until)
-      for (const one of entry?.unsaid ?? []) warn(`dnsmasq cannot tell ${one}`, entry?.host.id)
-    }
-  }
-
-  /** Says once what dnsmasq cannot do. */
-  function warn(what: string, host_id?: string) {
-    if (warned.has(what)) return
-    warned.add(what)
-    log.warn({ host_id }, what)
+    lacks = null
+    for (const [key, entry] of entries) schedule.note(key, entry?.until)
   }
 
   async function writeAll() {
     await feed.writeAll()
     refusals.clear()
-    for (const one of [...knowledge.unserved(), ...feed.unsaid()]) warn(one)
+    lacks = null
   }
 
   async function prepare() {
@@ -375,10 +367,12 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
       else await refresh(new Set(keys))
     },
     problems() {
+      lacks ??= [...knowledge.lacks(), ...feed.unsaid()]
       const where = `dnsmasq of ${networkIds.length === 1 ? 'network' : 'networks'} ${networkIds.join(', ')}`
       return [
         ...(fault === null ? [] : [`${where} does not run: ${fault}`]),
         ...[eventFault, trouble].filter(one => one !== null).map(one => `${where}: ${one}`),
+        ...lacks.map(one => `${where}: ${one}`),
         ...[...refusals].map(one => `${where} does not take a line: ${one}`),
       ]
     },
