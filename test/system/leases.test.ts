@@ -11,10 +11,10 @@ import { ofClient, reportOf } from '../helpers/leases.ts'
 import { Random } from '../helpers/random.ts'
 import { cleanUp, runAudit, ServerProcess, settingsFile } from '../helpers/server-process.ts'
 
-const rounds = Number(process.env.MELANGE_RACE_ROUNDS ?? 15)
+const rounds = Number(process.env.MELANGE_RACE_ROUNDS ?? 12)
 const seed = Number(process.env.MELANGE_RACE_SEED ?? 17)
 const reporters = 16
-const leasesPerRound = 24
+const leasesPerRound = 32
 
 describe.skipIf(inject('postgresUrl') === '')(
   'many servers that report the same leases (I16)',
@@ -68,8 +68,9 @@ describe.skipIf(inject('postgresUrl') === '')(
       let told = 0
       const nextTime = (more = 0) => new Date(start + told++ * 10 + more).toISOString()
 
+      type Begun = { readonly allocation: Allocation; readonly reports: readonly LeaseReport[] }
       /** An allocation of somebody, and all that is ever reported of it, in the order of time. */
-      const begin = async (): Promise<{ allocation: Allocation; reports: LeaseReport[] }> => {
+      const begin = async (): Promise<Begun> => {
         const block = random.pick(blocks) as (typeof blocks)[number]
         const isAutomatic = random.below(2) === 1
         const owner = isAutomatic ? ofClient(`client-${randomUUID()}`) : { owner_type: 'interface' }
@@ -104,19 +105,20 @@ describe.skipIf(inject('postgresUrl') === '')(
         }
         count('reported')
       }
-      const disturb = async (allocations: readonly Allocation[]) => {
-        const one = random.pick(allocations) as Allocation
+      const disturb = async (begun: readonly Begun[]) => {
         const what = random.pick(['release', 'renew', 'change', 'tell'] as const)
-        const path = `/v2/allocations/${one.id}`
         // What a client holds ends by reports alone, so that it is known what ended it.
-        if (what === 'release' && one.owner_type === 'dhcp_client') return
+        const own = begun.filter(({ allocation }) => allocation.owner_type !== 'dhcp_client')
+        const declined = own.filter(({ reports }) => reports.at(-1)?.state === 'declined')
+        const among = what === 'release' ? own : what === 'tell' ? declined : begun
+        const path = `/v2/allocations/${random.pick(among)?.allocation.id ?? randomUUID()}`
         const { status, body } = await (what === 'release'
           ? send('DELETE', path)
           : what === 'renew'
             ? send('POST', `${path}/renew`, { lifetime_seconds: 3600 })
             : what === 'change'
               ? send('PATCH', path, { name: 'changed' })
-              : send('DELETE', `/v2/withheld-addresses/${one.id}`))
+              : send('DELETE', path.replace('allocations', 'withheld-addresses')))
         count(`${what}: ${status < 300 ? 'done' : body.code}`)
         const may = ['allocation_ended', 'allocation_not_held', 'allocation_not_found']
         if (status >= 300 && ![...may, 'address_not_withheld'].includes(body.code)) {
@@ -124,25 +126,28 @@ describe.skipIf(inject('postgresUrl') === '')(
         }
       }
 
+      let begun = await Promise.all(Array.from({ length: leasesPerRound }, begin))
       for (let round = 0; round < rounds; round++) {
-        const begun = await Promise.all(Array.from({ length: leasesPerRound }, begin))
+        const next: Begun[] = []
         const reports = begun.flatMap(one => one.reports)
-        const allocations = begun.map(one => one.allocation)
         all.push(...reports)
         await Promise.all(
           Array.from({ length: reporters }, async () => {
             await reportSome(reports)
-            await disturb(allocations)
+            next.push(await begin(), await begin())
+            await disturb(begun)
             await reportSome(reports)
           }),
         )
-        // A server keeps what it was not answered, and sends all of it in the end.
-        await reportSome(reports)
-        const { body } = await send<ReportOutcome>('POST', '/v2/leases', {
-          server: 'dhcp-1',
-          leases: reports,
-        })
-        expect(body).toEqual({ accepted: reports.length, refused: [] })
+        // A server keeps what it was not answered, so all of it comes in the end.
+        const left = [...reports]
+        while (left.length > 0) {
+          const leases = Array.from({ length: 10 }, () => random.take(left)).filter(one => one)
+          const body = { server: 'dhcp-1', leases }
+          const answer = await send<ReportOutcome>('POST', '/v2/leases', body)
+          expect(answer.body).toEqual({ accepted: leases.length, refused: [] })
+        }
+        begun = next
       }
       console.info(Object.fromEntries([...outcomes].sort()))
       expect(faults.slice(0, 10)).toEqual([])
