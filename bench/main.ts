@@ -8,7 +8,7 @@ import { asContestTable, type ContestReport, type ContestSettings } from './cont
 import { benchDhcp } from './dhcp/bench.ts'
 import { loads } from './dhcp/load.ts'
 import { asDhcpTable } from './dhcp/report.ts'
-import { completeSettings, type DhcpSettings, serverNames } from './dhcp/settings.ts'
+import { completeSettings, type DhcpSettings, serverNames, whyNot } from './dhcp/settings.ts'
 import { benchInstance } from './instance.ts'
 import { benchMacs } from './macs.ts'
 import { say } from './measure.ts'
@@ -134,7 +134,10 @@ program
   .option('--changes <n>', 'of hosts, for each size (300)', positive)
   .action(async ({ json, save: isSaved, quick = false, rateSteps, ...flags }: DhcpFlags) => {
     const steps = rateSteps === undefined ? {} : { rate_steps: rateSteps }
-    const report = await benchDhcp(completeSettings({ ...flags, ...steps, quick }))
+    const settings = completeSettings({ ...flags, ...steps, quick })
+    const reason = whyNot(settings)
+    if (reason !== null) program.error(`error: ${reason}`)
+    const report = await benchDhcp(settings)
     const table = asDhcpTable(report)
     if (isSaved) say(`saved as ${save({ name: 'dhcp', report, table })}`)
     console.log(json ? JSON.stringify(report) : table)

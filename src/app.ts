@@ -55,6 +55,8 @@ import { hostConfigurationRoutes } from './resources/host-configuration/routes.t
 import { allowedRoutes } from './resources/interfaces/allowed-routes.ts'
 import { deviceRoutes } from './resources/interfaces/device-routes.ts'
 import { interfaceRoutes } from './resources/interfaces/routes.ts'
+import { leaseRoutes } from './resources/leases/routes.ts'
+import { countWithheld } from './resources/leases/withheld-store.ts'
 import { createMacAllocator } from './resources/macs/allocator-store.ts'
 import { macRangeRoutes } from './resources/macs/range-routes.ts'
 import { macRoutes } from './resources/macs/routes.ts'
@@ -80,6 +82,7 @@ export type AppOptions = {
   readonly admin_token: string | undefined
   readonly allocator: AllocatorOptions
   readonly tokens: { readonly cache_seconds: number; readonly cache_max: number }
+  readonly leases: { readonly declined_seconds: number }
   readonly audit_trail: { readonly waiting_max: number; readonly wait_seconds: number }
   readonly oidc: OidcSettings
   readonly keystone: KeystoneSettings
@@ -105,7 +108,11 @@ export async function buildApp(options: AppOptions) {
   const { db, version, api, logger, certificates } = options
   const { trusted } = options.proxies
   const { connectionUse } = db
-  const metrics = createMetrics({ connectionUse, newestEvent: () => newestEvent(db) })
+  const metrics = createMetrics({
+    connectionUse,
+    newestEvent: () => newestEvent(db),
+    countWithheld: () => countWithheld(db),
+  })
   if (certificates) metrics.watchCertificate(() => certificates.certificate().not_after)
   const app = Fastify({
     ...(logger && { loggerInstance: logger }),
@@ -224,6 +231,9 @@ export async function buildApp(options: AppOptions) {
     await v2.register(floatingIpRoutes, { db })
     await v2.register(natMappingRoutes, { db })
     await v2.register(quarantineRoutes, { db })
+    const { declined_seconds } = options.leases
+    const { observeLeaseReports: observeReports } = metrics
+    await v2.register(leaseRoutes, { db, declined_seconds, observeReports })
     await v2.register(auditTrailRoutes, { db })
     await v2.register(eventRoutes, { db, watch, observeLag })
     await v2.register(metricsRoutes, { metrics })

@@ -94,6 +94,14 @@ export const Config = Type.Object(
         description: 'Rest between two looks for what has lapsed.',
       }),
     }),
+    leases: section('What servers report of the leases of machines: docs/guides/leases.md.', {
+      declined_seconds: positive(
+        3600,
+        'How long an address is told to nobody, or waits at least, that a machine found in use.',
+        31_536_000,
+      ),
+      retention_days: positive(400, 'After how many days a lease that ended is removed.', 36_500),
+    }),
     events: section('The record of changes that `/v2/events` reads.', {
       retention_days: positive(
         30,

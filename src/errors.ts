@@ -2,6 +2,7 @@ import { configurationErrors } from './configuration-errors.ts'
 import { floatingIpErrors } from './floating-ip-errors.ts'
 import { grantErrors } from './grant-errors.ts'
 import { interfaceErrors } from './interface-errors.ts'
+import { leaseErrors } from './lease-errors.ts'
 import { serverErrors } from './server-errors.ts'
 import { tokenErrors } from './token-errors.ts'
 
@@ -313,6 +314,7 @@ export const errorCatalogue = {
   ...interfaceErrors,
   ...serverErrors,
   ...grantErrors,
+  ...leaseErrors,
   ...tokenErrors,
 } as const satisfies Record<string, { status: number; title: string; advice: string }>
 

@@ -1,22 +1,24 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
-import { audit } from './audit/store.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { DataFolderInUse } from './db/data-folder-lock.ts'
 import type { OpenDatabase } from './db/database.ts'
 import { NewerSchema } from './db/migrate.ts'
-import { databaseName, openDatabase } from './db/open.ts'
 import { addDhcpCommand } from './discovery/command.ts'
 import { IpamError } from './errors.ts'
 import { addPolicyCommands } from './policy/commands.ts'
 import { PolicyError } from './policy/policy-error.ts'
 import { addTokenCommands } from './resources/tokens/commands.ts'
-import { serve } from './serve.ts'
 
 const { version } = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
 ) as { version: string }
+
+// What only one command needs is loaded by it: that takes longer than most commands do.
+const loadAudit = () => import('./audit/store.ts')
+const loadDatabase = () => import('./db/open.ts')
+const loadServe = () => import('./serve.ts')
 
 const program = new Command('melange')
   .description('The address service of a cloud.')
@@ -28,6 +30,7 @@ program
   .description('serve the API')
   .action(() =>
     attempt(async config => {
+      const { serve } = await loadServe()
       const server = await serve(config, version)
       closeOnSignal(server.close, config.api.shutdown_seconds)
       if (server.reload) process.on('SIGHUP', server.reload)
@@ -47,6 +50,7 @@ program
   .action((options: { json?: boolean }) =>
     attempt(config =>
       withDatabase(config, async db => {
+        const { audit } = await loadAudit()
         const { differences, checked } = await audit(db)
         if (options.json) console.log(JSON.stringify({ checked, differences }))
         else {
@@ -76,17 +80,17 @@ async function attempt(work: (config: Config) => Promise<void>): Promise<void> {
     config = loadConfig(program.opts<{ config?: string }>().config)
     await work(config)
   } catch (error) {
-    process.stderr.write(`melange: ${explain(error, config)}\n`)
+    process.stderr.write(`melange: ${await explain(error, config)}\n`)
     // Not left to the event loop: the driver keeps a connection that it gave up for up to a minute.
     process.exit(2)
   }
 }
 
-function explain(error: unknown, config: Config | undefined): string {
+async function explain(error: unknown, config: Config | undefined): Promise<string> {
   if (error instanceof ConfigError || error instanceof PolicyError) return error.message
   const { code, message, path } = error as NodeJS.ErrnoException
   if (!config) return message
-  const at = databaseName(config)
+  const at = (await loadDatabase()).databaseName(config)
   if (path !== undefined) return `${at}: ${message}`
   if (code === 'EADDRINUSE') return `${config.listen} is in use: set MELANGE_LISTEN to a free port`
   if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
@@ -112,6 +116,7 @@ function reasonOf(cause: unknown): string {
 
 async function withDatabase(config: Config, work: (db: OpenDatabase) => Promise<void>) {
   const onError = (error: Error) => process.stderr.write(`melange: ${error.message}\n`)
+  const { openDatabase } = await loadDatabase()
   const db = await openDatabase({ ...config, onError })
   try {
     await work(db)

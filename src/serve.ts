@@ -13,6 +13,8 @@ import { openPolicy } from './policy/file.ts'
 import { startSweeper } from './resources/allocations/sweeper.ts'
 import { listBlocks } from './resources/blocks/store.ts'
 import { removeOldEvents } from './resources/events/store.ts'
+import { removeOldLeases } from './resources/leases/store.ts'
+import { removeOldWithheld } from './resources/leases/withheld-store.ts'
 import { createAdminToken, removeOldTokens } from './resources/tokens/store.ts'
 import { startSampler } from './resources/utilisation/sampler.ts'
 import { createLogger } from './server/log.ts'
@@ -62,6 +64,7 @@ export async function serve(config: Config, version: string): Promise<Server> {
       hours: config.idempotency.keep_hours,
       tokenDays: config.tokens.keep_days,
       refusalDays: config.audit_trail.keep_days,
+      leaseDays: config.leases.retention_days,
       onError: err => logger.error({ err }, 'not cleaned'),
     })
     const stopSampler = startSampler(db, {
@@ -167,10 +170,12 @@ type Cleaning = {
   readonly days: number
   /** idempotency keys, */
   readonly hours: number
-  /** and tokens since their end. */
-  readonly tokenDays: number
   /** what was refused, */
   readonly refusalDays: number
+  /** and, since their end, tokens */
+  readonly tokenDays: number
+  /** and leases. */
+  readonly leaseDays: number
   readonly onError: (error: unknown) => void
 }
 
@@ -179,7 +184,7 @@ type Cleaning = {
  * embedded database does so here.
  */
 function clean(db: OpenDatabase, ages: Cleaning): () => void {
-  const { days, hours, tokenDays, refusalDays, onError } = ages
+  const { days, hours, tokenDays, refusalDays, leaseDays, onError } = ages
   let isStopped = false
   let timer = setTimeout(work, cleaning.first_milliseconds).unref()
   async function work() {
@@ -190,6 +195,8 @@ function clean(db: OpenDatabase, ages: Cleaning): () => void {
         await removeOldEvents(db, { days, limit }),
         await removeOldKeys(db, { hours, limit }),
         await removeOldTokens(db, { days: tokenDays, limit }),
+        await removeOldLeases(db, { days: leaseDays, limit }),
+        await removeOldWithheld(db, { limit }),
         await removeOldRefusals(db, { days: refusalDays, limit }),
         await removeOldCallers(db, { days: Math.max(days, refusalDays) + 1, limit }),
       ]

@@ -1,4 +1,4 @@
-import { ServedHost, ServedNetwork } from './dhcp/served.ts'
+import { LeaseReport, ServedHost, ServedNetwork } from './dhcp/served.ts'
 import {
   AddressScope,
   AddressScopePatch,
@@ -55,6 +55,7 @@ import {
   InterfaceRequest,
   InterfaceSpec,
 } from './resources/interfaces/schema.ts'
+import { Lease, LeaseReports, ReportOutcome, WithheldAddress } from './resources/leases/schema.ts'
 import {
   Mac,
   MacRange,
@@ -135,6 +136,9 @@ export const sharedSchemas = [
   InterfacePeriod,
   InterfaceRequest,
   InterfaceSpec,
+  Lease,
+  LeaseReport,
+  LeaseReports,
   Mac,
   MacRange,
   MacRangePatch,
@@ -161,6 +165,7 @@ export const sharedSchemas = [
   QuarantinedAddress,
   QuarantineEnd,
   ReleaseRequest,
+  ReportOutcome,
   RuleSource,
   ScopeQuota,
   ServedHost,
@@ -169,4 +174,5 @@ export const sharedSchemas = [
   TokenRequest,
   Utilisation,
   UtilisationSample,
+  WithheldAddress,
 ]

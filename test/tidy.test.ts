@@ -14,6 +14,7 @@ const mayImport: Record<string, readonly string[]> = {
   'floating-ip-errors.ts': [],
   'grant-errors.ts': [],
   'interface-errors.ts': [],
+  'lease-errors.ts': [],
   'server-errors.ts': [],
   'token-errors.ts': [],
   'errors.ts': [
@@ -21,6 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
     'floating-ip-errors.ts',
     'grant-errors.ts',
     'interface-errors.ts',
+    'lease-errors.ts',
     'server-errors.ts',
     'token-errors.ts',
   ],
@@ -160,7 +162,7 @@ const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
   .map(path => ({ path, text: readFileSync(new URL(path, root), 'utf8') }))
 const moduleOf = (path: string) => path.split('/')[0] ?? path
 const importsOf = ({ path, text }: (typeof files)[number]) =>
-  [...text.matchAll(/from '(\.[^']+)'/g)].map(([, target]) =>
+  [...text.matchAll(/(?:from |import\()'(\.[^']+)'/g)].map(([, target]) =>
     new URL(String(target), new URL(path, root)).href.slice(root.href.length),
   )
 

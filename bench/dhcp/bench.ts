@@ -10,22 +10,11 @@ import { Api, OurNetworks, ourServer, sizedOurs } from './ours.ts'
 import { peakMb } from './processes.ts'
 import { makeDhcpReport } from './report.ts'
 import type { DhcpServer } from './servers.ts'
-import {
-  type DhcpSettings,
-  findLoads,
-  findMissing,
-  findVersions,
-  populationOf,
-} from './settings.ts'
+import { type DhcpSettings, findLoads, findVersions, populationOf } from './settings.ts'
 import { measureSize, type Size, type SizedServer } from './sizes.ts'
 
 /** Servers of DHCP under the same loads, in turn; how long they take to start, and to change. */
 export function benchDhcp(settings: DhcpSettings) {
-  const missing = findMissing(settings)
-  if (process.getuid?.() !== 0) throw new Error('network namespaces need root: run this as root')
-  if (missing.length > 0) {
-    throw new Error(`${missing.join(', ')} not found: run \`npm run setup:debian -- dhcp\``)
-  }
   return closeAll(async closing => {
     const lab = new Lab()
     closing(() => lab.close())

@@ -93,6 +93,7 @@ export function sizedDnsmasq(lab: Lab): SizedServer {
   let folder = ''
   return {
     name: 'dnsmasq',
+    keeps: false,
     async prepare(count) {
       hosts = count
     },

@@ -173,6 +173,7 @@ export function sizedKea({ lab, database }: { lab: Lab; database?: KeaDatabase }
   const name = database ? 'kea, hosts in PostgreSQL' : 'kea, hosts in its configuration'
   return {
     name,
+    keeps: false,
     async prepare(count) {
       hosts = count
       if (database) await insertKeaHosts(database, { first: 0, count })

@@ -6,7 +6,7 @@ import { findFreePort } from '../../test/helpers/free-port.ts'
 import { say } from '../measure.ts'
 import { type BenchServer, startServer } from '../setup.ts'
 import type { Database } from './database.ts'
-import { addressOf, macOf, numbers } from './hosts.ts'
+import { addressOf, duidOf, macOf, numbers } from './hosts.ts'
 import { type Lab, type Started, segment, serverInterface } from './lab.ts'
 import type { Load } from './load.ts'
 import type { DhcpServer, Population, RunningServer } from './servers.ts'
@@ -144,6 +144,8 @@ function interfaceOf(network_id: string, client: number, versions: readonly (4 |
   return {
     network_id,
     mac_address: macOf(client),
+    // On the link all clients have the one address of the generator, and so one MAC.
+    ...(versions.includes(6) && { duid: duidOf(client).replaceAll(':', ''), iaid: 1 }),
     addresses: versions.map(version => addressOf(client, version)),
   }
 }
@@ -288,6 +290,7 @@ export function sizedOurs({ lab, api }: { lab: Lab; api: Api }): SizedServer {
   let network_id = ''
   return {
     name: 'ours',
+    keeps: true,
     async prepare(hosts) {
       rmSync(state_dir, { recursive: true, force: true })
       network_id = await api.makeNetwork({ hosts, versions: [4], is_open: false })

@@ -26,6 +26,8 @@ export const defaultLoads = [
   'relay-automatic',
 ]
 
+const rateLoads = ['relay-new', 'relay-known']
+const quickRateLoads = ['relay-known']
 const quickLoads = ['relay-new', 'relay-known', 'relay-automatic']
 
 /** What is set, and what it comes to otherwise. */
@@ -41,7 +43,7 @@ export function completeSettings(
     rounds: given.rounds ?? (quick ? 1 : 3),
     seconds: given.seconds ?? (quick ? 0.5 : 2),
     rate_steps: given.rate_steps ?? (quick ? 1 : 3),
-    rate_loads: chosen.filter(name => ['relay-new', 'relay-known'].includes(name)),
+    rate_loads: chosen.filter(name => (quick ? quickRateLoads : rateLoads).includes(name)),
     changes: given.changes ?? (quick ? 30 : 300),
     quick,
   }
@@ -53,17 +55,21 @@ export const populationOf = ({ quick }: DhcpSettings): Population =>
 export const findLoads = (names: readonly string[]): Load[] =>
   names.flatMap(name => loads.filter(load => load.name === name))
 
-/** What has to be there, and is not. */
-export function findMissing({ servers }: DhcpSettings): string[] {
+/** Why it cannot be measured here, in one line; null if it can. */
+export function whyNot({ servers }: DhcpSettings): string | null {
+  if (process.getuid?.() !== 0) return 'network namespaces need root: run this as root'
   const has = (start: string) => servers.some(name => name.startsWith(start))
   const programs = [
     'ip',
     'gcc',
     'xargs',
-    ...(has('kea') ? ['kea-dhcp4', 'kea-dhcp6', 'perfdhcp', 'psql'] : []),
+    ...(has('kea') ? ['kea-dhcp4', 'kea-dhcp6', 'psql'] : []),
     ...(has('dnsmasq') ? ['dnsmasq'] : []),
+    'perfdhcp',
   ]
-  return programs.filter(program => !isInstalled(program))
+  const missing = programs.filter(program => !isInstalled(program))
+  if (missing.length === 0) return null
+  return `${missing.join(', ')} not found: run \`npm run setup:debian -- dhcp\``
 }
 
 function isInstalled(program: string): boolean {

@@ -38,7 +38,7 @@ export type Trial = {
   readonly steal_cpu: number
 }
 
-const answerMs = 120_000
+const answerMs = 60_000
 const closedTimeout = 3
 /** What is too short for the compiler says nothing of the rates that follow. */
 const warmUpSeconds = (seconds: number) => Math.min(1, seconds)

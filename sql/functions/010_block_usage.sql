@@ -136,7 +136,8 @@ after insert on allocations referencing new table as added_allocations
 for each statement execute function block_usage_of_allocations();
 
 -- How long an address waits after its end: as long as the rules say, and after a hold that lapsed
--- a minute at least, for its holder may be about to find out.
+-- a minute at least, for its holder may be about to find out. A transaction that ends allocations
+-- whose addresses others use sets for itself how many seconds that is at least.
 create or replace function quarantine_of(block blocks, has_lapsed boolean) returns interval
 language sql immutable as $$
   select make_interval(secs => greatest(
@@ -145,6 +146,9 @@ $$;
 
 -- I4, I6: whoever deletes an allocation ends it, and what its policy says waits in quarantine.
 create or replace function end_allocations() returns trigger language plpgsql as $$
+declare
+  least_wait interval := make_interval(
+    secs => coalesce(nullif(current_setting('melange.quarantine_seconds', true), ''), '0')::bigint);
 begin
   with ended as (
     insert into allocation_history (id, scope_id, block_id, address, project_id, owner_type,
@@ -153,7 +157,8 @@ begin
     select a.id, a.scope_id, a.block_id, a.address, a.project_id, a.owner_type,
       a.owner_id, a.name, a.tags, a.generation + 1, a.started_at, a.is_prefix, a.expires_at,
       a.grant_id, e.ended_at,
-      nullif(e.ended_at + quarantine_of(b, coalesce(a.expires_at <= e.ended_at, false)), e.ended_at)
+      nullif(e.ended_at + greatest(least_wait,
+        quarantine_of(b, coalesce(a.expires_at <= e.ended_at, false))), e.ended_at)
     from ended_allocations a
       join blocks b on b.id = a.block_id
       join block_usage u on u.block_id = a.block_id,

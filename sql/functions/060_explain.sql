@@ -27,6 +27,11 @@ begin
   if held.id is not null then
     state := case when held.expires_at is null then 'allocated' else 'held' end;
     allocation_id := held.id;
+    detail := (
+      select format('A machine found it in use: it is told to nobody until %s.',
+        iso_time(w.withheld_until))
+      from withheld_addresses w
+      where w.allocation_id = held.id and w.withheld_until > wall_time());
     return;
   end if;
   select q.allocation_id into allocation_id from quarantine q

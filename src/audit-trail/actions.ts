@@ -23,6 +23,8 @@ const actions: Readonly<Record<string, string>> = {
   revoke: 'revoke',
   revoked: 'revoke',
   confirmed: 'update/confirm',
+  declined: 'update/decline',
+  withholding_ended: 'delete/end',
   associated: 'update/associate',
   moved: 'update/move',
   disassociated: 'update/disassociate',

@@ -2,6 +2,7 @@ import { type Sql, sql } from '../db/sql.ts'
 import { associationChecks } from './association-checks-store.ts'
 import { grantChecks } from './grant-checks-store.ts'
 import { interfaceChecks } from './interface-checks-store.ts'
+import { leaseChecks } from './lease-checks-store.ts'
 import { macChecks } from './mac-checks-store.ts'
 import { countOf, lastOf } from './prefixes-store.ts'
 import { spaceChecks } from './space-checks-store.ts'
@@ -55,6 +56,7 @@ export const checks: Readonly<Record<string, Sql>> = {
   ...grantChecks,
   ...macChecks,
   ...interfaceChecks,
+  ...leaseChecks,
 
   'I4 address held by two at one time': sql`
     select scope_id::text || ' ' || address as subject,

@@ -7,10 +7,12 @@ import { parsePrefix, prefixHolds } from '../ip/prefix.ts'
 import { type Allocated, type Api, ApiFailure, type Outcome } from './api.ts'
 import { type Automatic, clientIdOf } from './driver.ts'
 import type { Kept } from './keep.ts'
+import type { LeaseLog } from './leases.ts'
 
 export type AutomaticOptions = {
   readonly api: Pick<Api, 'allocate' | 'renew'>
   readonly kept: Pick<Kept, 'replica' | 'take'>
+  readonly leases: Pick<LeaseLog, 'isSettled'>
   readonly log: Logger
   readonly observe: (wish: 'allocate' | 'renew', result: 'done' | 'refused' | 'unavailable') => void
 }
@@ -22,8 +24,10 @@ type Answer = ServedHost | 'refused' | 'unavailable'
 const itemsMax = 500
 const waitingMax = 2000
 const renewalsMax = 256
+/** What was allocated so long ago was not allocated just now. */
+const oldMilliseconds = 1000
 
-export function createAutomatic({ api, kept, log, observe }: AutomaticOptions): Automatic {
+export function createAutomatic({ api, kept, leases, log, observe }: AutomaticOptions): Automatic {
   const ask = coalesce<object, Outcome>({
     run: items =>
       api.allocate(items).catch(error => {
@@ -50,14 +54,24 @@ export function createAutomatic({ api, kept, log, observe }: AutomaticOptions): 
     return changed
   }
 
+  /** What a client had already: renewed, since another server may be about to tell of its release. */
+  const renewFound = (found: Allocated, seconds: number): Promise<Allocated> => {
+    const left = found.expires_at === null ? null : Date.parse(found.expires_at) - Date.now()
+    const isOld = left !== null && left < seconds * 1000 - oldMilliseconds
+    return isOld ? api.renew(found.id, seconds) : Promise.resolve(found)
+  }
+
   async function allocate(wish: Wish): Promise<Answer> {
     const id = clientIdOf(wish.client)
     const network = kept.replica.served.get(wish.network_id)
     if (id === null || !network) return 'refused'
+    if (!(await leases.isSettled(id))) return 'unavailable'
     for (const subnet of candidates(network.network.subnets, wish)) {
-      const outcome = await ask(itemFor(subnet, id, wish))
-      const [got] = outcome.allocations ?? []
-      if (got) {
+      const item = itemFor(subnet, id, wish)
+      const outcome = await ask(item)
+      const [found] = outcome.allocations ?? []
+      if (found) {
+        const got = await renewFound(found, item.lifetime_seconds)
         const known = kept.replica.served.get(wish.network_id)?.hosts.get(id)
         return keepAllocated(wish.network_id, known ?? newHost(id, wish), got)
       }
@@ -103,7 +117,7 @@ function candidates(subnets: readonly ServedSubnet[], { version, block_id }: Wis
   return open.toSorted((a, b) => Number(b.block_id === block_id) - Number(a.block_id === block_id))
 }
 
-function itemFor(subnet: ServedSubnet, owner_id: string, wish: Wish): object {
+function itemFor(subnet: ServedSubnet, owner_id: string, wish: Wish) {
   const { block_id, cidr, unknown_clients } = subnet
   const { project_id = '', lease_seconds = 0, purpose = null } = unknown_clients ?? {}
   const { client, host_name } = wish

@@ -2,7 +2,6 @@ import type { Command } from 'commander'
 import { ConfigError } from '../config.ts'
 import { DataFolderInUse } from '../db/data-folder-lock.ts'
 import { loadDiscoveryConfig } from './config.ts'
-import { discover } from './discover.ts'
 import { DiscoveryError } from './driver.ts'
 import { drivers } from './drivers.ts'
 
@@ -25,7 +24,8 @@ const shutdownMilliseconds = 10_000
 
 async function run(file: string | undefined, version: string): Promise<void> {
   const config = loadDiscoveryConfig(file)
-  const createDriver = drivers[config.driver]
+  const createDriver = await drivers[config.driver]()
+  const { discover } = await import('./discover.ts')
   const { failed, close } = await discover(config, { version, createDriver })
   const stopped = new Promise<void>(resolve => {
     process.once('SIGTERM', () => resolve())

@@ -114,7 +114,7 @@ async function start(
     config,
     served: replica.served,
     leases,
-    automatic: createAutomatic({ api, kept, log, observe: metrics.observeWish }),
+    automatic: createAutomatic({ api, kept, leases, log, observe: metrics.observeWish }),
     log,
     registry,
     folder: join(state_dir, 'driver'),

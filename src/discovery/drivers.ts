@@ -1,12 +1,9 @@
-import { createBuiltin } from './builtin/builtin.ts'
 import type { DiscoveryConfig } from './config.ts'
-import { createDnsmasq } from './dnsmasq/dnsmasq.ts'
 import type { CreateDriver } from './driver.ts'
-import { createKea } from './kea/kea.ts'
 
-/** Those that there are; another one is added here, and to the configuration. */
-export const drivers: Readonly<Record<DiscoveryConfig['driver'], CreateDriver>> = {
-  builtin: createBuiltin,
-  dnsmasq: createDnsmasq,
-  kea: createKea,
+/** Those that there are, loaded when asked for; another one is added here, and to the configuration. */
+export const drivers: Readonly<Record<DiscoveryConfig['driver'], () => Promise<CreateDriver>>> = {
+  builtin: async () => (await import('./builtin/builtin.ts')).createBuiltin,
+  dnsmasq: async () => (await import('./dnsmasq/dnsmasq.ts')).createDnsmasq,
+  kea: async () => (await import('./kea/kea.ts')).createKea,
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ServedHost } from '../dhcp/served.ts'
 import { type Api, type ApiEvent, ApiFailure } from './api.ts'
 import type { Change } from './driver.ts'
 import type { Replica } from './replica.ts'
@@ -63,8 +64,13 @@ export async function follow(options: FollowOptions): Promise<void> {
   }
 }
 
+/** What it takes to read something, and to take it over. */
+export type Reader = Pick<FollowOptions, 'replica' | 'take'> & {
+  readonly api: Pick<Api, 'network' | 'hosts' | 'hostsNamed'>
+}
+
 /** Reads a network with all its hosts, and takes over what is different, page by page. */
-async function takeAll(id: string, { api, replica, take }: FollowOptions): Promise<void> {
+export async function takeAll(id: string, { api, replica, take }: Reader): Promise<void> {
   const network = await api.network(id)
   if (network === null) return take([{ type: 'network_gone', network_id: id }], null, [])
   await take([{ type: 'network', network }], null, [])
@@ -85,8 +91,9 @@ async function takeAll(id: string, { api, replica, take }: FollowOptions): Promi
   )
 }
 
-async function reread({ networks, hosts }: Stale, options: FollowOptions): Promise<Change[]> {
-  const { api, replica } = options
+/** Reads what is stale; tells the changes, but for those of whole networks, which are taken over. */
+export async function reread({ networks, whole, hosts }: Stale, reader: Reader): Promise<Change[]> {
+  const { api, replica } = reader
   const changes: Change[] = []
   const named = new Map([...hosts].map(([id, ids]) => [id, new Set(ids)]))
   for (const id of networks) {
@@ -95,22 +102,30 @@ async function reread({ networks, hosts }: Stale, options: FollowOptions): Promi
     if (network === null) changes.push({ type: 'network_gone', network_id: id })
     else if (known) {
       changes.push({ type: 'network', network })
-      // What is set on an interface stands above what is set on its network.
-      const own = [...known.hosts.values()].filter(({ options }) => options.length > 0)
       const ids = named.get(id) ?? new Set()
-      for (const host of own) ids.add(host.id)
+      const blocks = new Set(network.subnets.map(({ block_id }) => block_id))
+      for (const host of known.hosts.values()) if (isTouched(host, blocks)) ids.add(host.id)
       named.set(id, ids)
-    } else await takeAll(id, options)
+    } else await takeAll(id, reader)
   }
+  for (const id of whole) await takeAll(id, reader)
   for (const [id, ids] of named) {
-    if (networks.has(id) && !replica.served.has(id)) continue
-    if (ids.size > namedInAllMax) await takeAll(id, options)
+    if (whole.has(id) || (networks.has(id) && !replica.served.has(id))) continue
+    if (ids.size > namedInAllMax) await takeAll(id, reader)
     else changes.push(...(await rereadHosts(id, [...ids], api)))
   }
   return changes
 }
 
-async function rereadHosts(network_id: string, ids: readonly string[], api: Api) {
+/**
+ * Whether a host may be another now that its network is: what is set on it stands above what is set on
+ * the network, and a client is on it only by the subnets of its addresses.
+ */
+const isTouched = ({ type, options, addresses }: ServedHost, blocks: ReadonlySet<string>) =>
+  options.length > 0 ||
+  (type === 'client' && addresses.some(({ block_id }) => !blocks.has(block_id)))
+
+async function rereadHosts(network_id: string, ids: readonly string[], api: Reader['api']) {
   const changes: Change[] = []
   for (let start = 0; start < ids.length; start += namedMax) {
     const asked = ids.slice(start, start + namedMax)

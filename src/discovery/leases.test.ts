@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -131,11 +131,53 @@ test('nothing is lost while the API is away, or refuses everything', async () =>
   await close()
 })
 
+test('a journal that begins anew while machines are told loses none of it', async () => {
+  const first = await open()
+  const running = first.leases.report(stopping.signal)
+  const host_name = 'x'.repeat(255)
+  for (let round = 0; round < 60; round += 1) {
+    for (let number = 0; number < 1500; number += 1) {
+      const at = noon + 1000 * round
+      const own = { allocation_id: `a-${number}`, address: `10.0.0.${number}`, host_name }
+      void first.leases.record({ ...news, ...own, at, ends_at: at + 60_000 })
+    }
+    await first.leases.record({ ...news, allocation_id: 'last' })
+  }
+  stopping.abort()
+  await running
+  await first.close()
+  expect(statSync(join(folder, 'leases.ndjson')).size).toBeLessThan(8_000_000)
+  const seen = new Map(told.flat().map(lease => [lease.id, lease.told_at]))
+  stopping = new AbortController()
+  told = []
+  const second = await open()
+  for (const lease of await reportAll(second.leases)) seen.set(lease.id, lease.told_at)
+  await second.close()
+  expect(seen.size).toBe(1501)
+  expect(new Set(seen.values())).toEqual(
+    new Set([new Date(noon + 59_000).toISOString(), new Date(noon).toISOString()]),
+  )
+})
+
 test('what the API never takes is not asked of it again', async () => {
   const { leases, close } = await open()
   answer = () => [{ id: 'x', reason: 'unknown' }]
   await leases.record(news)
   await reportAll(leases)
   expect(leases.counts).toEqual({ recorded: 1, reported: 0, refused: 1 })
+  await close()
+})
+
+test('what a client gave back is settled when the API knows it', async () => {
+  const { leases, close } = await open()
+  const client = String(news.mac_address)
+  await leases.record(news)
+  expect(await leases.isSettled(client)).toBe(true)
+  await leases.record({ ...news, state: 'released' })
+  const settled = leases.isSettled(client)
+  await reportAll(leases)
+  expect(await settled).toBe(true)
+  await leases.record({ ...news, state: 'released' })
+  expect(await leases.isSettled(client)).toBe(false)
   await close()
 })

@@ -3,13 +3,18 @@ import type { Logger } from 'pino'
 import type { LeaseReport } from '../dhcp/served.ts'
 import { newId } from '../ids.ts'
 import { type Api, ApiFailure } from './api.ts'
-import type { LeaseNews, Leases } from './driver.ts'
+import { clientIdOf, type LeaseNews, type Leases } from './driver.ts'
 import type { Journal } from './journal.ts'
 
 /** What is told, kept on the disk until the API has it. */
 export type LeaseLog = Leases & {
   /** Reports to the API until the signal. */
   report(signal: AbortSignal): Promise<void>
+  /**
+   * Whether the API knows that this client gave back what it had; waits a while for that. What it is
+   * given again before that would end with the report.
+   */
+  isSettled(client_id: string): Promise<boolean>
   /** How many leases the API does not know, or not as they are now. */
   pending(): number
   /** What is wrong, for the health of the process. */
@@ -26,11 +31,32 @@ export type LeaseOptions = {
   readonly log: Logger
 }
 
-/** A line of the journal: a lease as it is now, or up to where the API has been told. */
-type Line = { readonly lease: LeaseReport; readonly seq: number } | { readonly reported: number }
+/** What a machine is told, from the first time until the last. Times are in milliseconds since 1970. */
+type Lease = {
+  readonly id: string
+  readonly started_at: number
+  readonly news: LeaseNews
+  /** Grows with each change of any lease; 0 of one that the API knows as it is. */
+  readonly seq: number
+}
+
+/**
+ * A line of the journal: a lease as it is now, one of those above that is told again, or up to where the
+ * API has been told.
+ */
+type Line =
+  | { readonly lease: Lease }
+  | {
+      readonly again: string
+      readonly at: number
+      readonly ends_at: number | null
+      readonly seq: number
+    }
+  | { readonly reported: number }
 
 const batchMax = 1000
 const gatherMilliseconds = 200
+const settleMilliseconds = 2000
 const pauses = { first: 250, longest: 10_000 }
 /** How long a lease that ended is remembered, in which its machine may come again. */
 const rememberMilliseconds = 60_000
@@ -42,55 +68,77 @@ const rememberMilliseconds = 60_000
  */
 export function createLeases({ journal, api, server, log }: LeaseOptions): LeaseLog {
   /** By who has it; what is told next goes on from it. */
-  const live = new Map<string, LeaseReport>()
+  const live = new Map<string, Lease>()
   /** By id, in the order in which they changed. */
-  const pending = new Map<string, { readonly lease: LeaseReport; readonly seq: number }>()
+  const pending = new Map<string, Lease>()
   const counts = { recorded: 0, reported: 0, refused: 0 }
   let seq = 0
   let fault: string | null = null
   let refusal: string | null = null
   let wake = () => {}
+  /** What clients gave back, and the API does not know yet: the numbers by who that was. */
+  const releases = new Map<string, number>()
+  const waiting = new Set<() => void>()
 
-  function put(lease: LeaseReport, at: number) {
-    if (lease.state === 'bound') live.set(keyOf(lease), lease)
-    else live.delete(keyOf(lease))
-    if (at === 0) return
+  function put(lease: Lease, key = keyOf(lease.news)) {
+    if (lease.news.state === 'bound') live.set(key, lease)
+    else live.delete(key)
+    if (lease.seq === 0) return
     pending.delete(lease.id)
-    pending.set(lease.id, { lease, seq: at })
-  }
-
-  for (const line of journal.lines as Line[]) {
-    if ('reported' in line) forgetThrough(line.reported)
-    else put(line.lease, line.seq)
-    if ('seq' in line) seq = Math.max(seq, line.seq)
+    pending.set(lease.id, lease)
+    const client = lease.news.state === 'released' ? clientIdOf(lease.news) : null
+    if (client !== null) releases.set(client, lease.seq)
   }
 
   function forgetThrough(reported: number) {
+    for (const [client, at] of releases) if (at <= reported) releases.delete(client)
+    for (const look of waiting) look()
     for (const [id, one] of pending) {
       if (one.seq > reported) break
       pending.delete(id)
     }
   }
 
+  function read(lines: readonly Line[]) {
+    const byId = new Map<string, Lease>()
+    for (const line of lines) {
+      if ('reported' in line) {
+        forgetThrough(line.reported)
+        continue
+      }
+      let lease: Lease | undefined
+      if ('lease' in line) lease = line.lease
+      else {
+        const before = byId.get(line.again)
+        lease = before && toldAgain(before, line)
+      }
+      if (!lease) continue // Its beginning was reported, and is not remembered.
+      byId.set(lease.id, lease)
+      put(lease)
+      seq = Math.max(seq, lease.seq)
+    }
+  }
+  read(journal.lines as Line[])
+
+  /** All that is known at the time of the first line. */
   function* lines(): Generator<Line> {
-    for (const lease of live.values()) if (!pending.has(lease.id)) yield { lease, seq: 0 }
-    yield* pending.values()
+    const waiting = new Set(pending.values())
+    const known = [...live.values()].filter(lease => !waiting.has(lease))
+    for (const lease of known) yield { lease: { ...lease, seq: 0 } }
+    for (const lease of waiting) yield { lease }
   }
 
   async function shorten() {
     const now = Date.now()
-    for (const [key, { ends_at }] of live) {
-      if (ends_at !== null && Date.parse(ends_at) + rememberMilliseconds < now) live.delete(key)
+    for (const [key, { news }] of live) {
+      if (news.ends_at !== null && news.ends_at + rememberMilliseconds < now) live.delete(key)
     }
     await journal.rewrite(lines())
   }
 
   async function send() {
     const batch = [...pending.values()].slice(0, batchMax)
-    const refused = await api.report(
-      server,
-      batch.map(({ lease }) => lease),
-    )
+    const refused = await api.report(server, batch.map(reportOf))
     const through = batch.at(-1)?.seq ?? 0
     forgetThrough(through)
     counts.reported += batch.length - refused.length
@@ -106,19 +154,41 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     problems: () => [fault, refusal].filter(one => one !== null),
 
     async record(news) {
-      const lease = leaseOf(news, live.get(keyOf(news)))
+      const key = keyOf(news)
+      const before = live.get(key)
       seq += 1
-      put(lease, seq)
+      const goesOn = before !== undefined && continues(before.news, news)
+      const id = goesOn ? before.id : newId()
+      const lease = { id, started_at: goesOn ? before.started_at : news.at, news, seq }
+      put(lease, key)
       counts.recorded += 1
       wake()
+      const { at, ends_at } = news
+      const isShort = goesOn && news.state === 'bound'
       try {
-        await journal.append({ lease, seq })
+        await journal.append(isShort ? { again: id, at, ends_at, seq } : { lease })
         fault = null
       } catch (error) {
         // Addresses are the API's to know: machines get theirs all the same.
         if (fault === null) log.error({ err: error }, 'leases are not written to the disk')
         fault = `leases are not written to the disk: ${(error as Error).message}`
       }
+    },
+
+    isSettled(client) {
+      if (!releases.has(client)) return Promise.resolve(true)
+      return new Promise(resolve => {
+        const end = () => {
+          clearTimeout(timer)
+          waiting.delete(look)
+          resolve(!releases.has(client))
+        }
+        const look = () => {
+          if (!releases.has(client)) end()
+        }
+        const timer = setTimeout(end, settleMilliseconds)
+        waiting.add(look)
+      })
     },
 
     async report(signal) {
@@ -148,34 +218,38 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
   }
 }
 
-const keyOf = ({ allocation_id, duid, iaid, mac_address, client_id }: KeyParts) =>
+const keyOf = ({ allocation_id, duid, iaid, mac_address, client_id }: LeaseNews) =>
   `${allocation_id} ${duid === null ? (mac_address ?? client_id) : `${duid}/${iaid}`}`
-type KeyParts = Pick<LeaseReport, 'allocation_id' | 'duid' | 'iaid' | 'mac_address' | 'client_id'>
 
-/** What was told, going on from the lease before if it is the same and has not ended. */
-function leaseOf(
-  { at, ends_at, ...news }: LeaseNews,
-  before: LeaseReport | undefined,
-): LeaseReport {
-  const goesOn =
-    before !== undefined &&
-    before.address === news.address &&
-    (before.ends_at === null || Date.parse(before.ends_at) >= at) &&
-    (news.state !== 'bound' || (before.host_name === news.host_name && isSame(before, news)))
-  const told_at = new Date(at).toISOString()
+const toldAgain = (
+  { news, ...lease }: Lease,
+  {
+    at,
+    ends_at,
+    seq,
+  }: { readonly at: number; readonly ends_at: number | null; readonly seq: number },
+): Lease => ({ ...lease, seq, news: { ...news, at, ends_at } })
+
+/** Whether news go on with the lease before: the same is told, without a gap. */
+const continues = (before: LeaseNews, news: LeaseNews): boolean =>
+  before.address === news.address &&
+  (before.ends_at === null || before.ends_at >= news.at) &&
+  (news.state !== 'bound' ||
+    (before.host_name === news.host_name &&
+      before.relay?.address === news.relay?.address &&
+      before.relay?.circuit_id === news.relay?.circuit_id &&
+      before.relay?.remote_id === news.relay?.remote_id))
+
+function reportOf({ id, started_at, news }: Lease): LeaseReport {
+  const { at, ends_at, ...facts } = news
   return {
-    ...news,
-    id: goesOn ? before.id : newId(),
-    started_at: goesOn ? before.started_at : told_at,
-    told_at,
+    id,
+    ...facts,
+    started_at: new Date(started_at).toISOString(),
+    told_at: new Date(at).toISOString(),
     ends_at: ends_at === null ? null : new Date(ends_at).toISOString(),
   }
 }
-
-const isSame = (
-  { relay: a }: Pick<LeaseReport, 'relay'>,
-  { relay: b }: Pick<LeaseReport, 'relay'>,
-) => a?.address === b?.address && a?.circuit_id === b?.circuit_id && a?.remote_id === b?.remote_id
 
 const sleepUntil = (milliseconds: number, signal: AbortSignal) =>
   sleep(milliseconds, undefined, { signal }).catch(() => {})

@@ -62,5 +62,12 @@ test.each<[string, ApiEvent, string[], [string, string][]]>([
 ])('%s', (_what, one, networks, hosts) => {
   const stale = staleAfter([one], replica, wanted)
   expect([...stale.networks]).toEqual(networks)
+  expect([...stale.whole]).toEqual([])
   expect([...stale.hosts].flatMap(([id, ids]) => [...ids].map(host => [id, host]))).toEqual(hosts)
+})
+
+test('a block that comes to a network may bring its hosts along', () => {
+  const stale = staleAfter([event('block.updated', 'b1', { network_id: 'n2' })], replica, wanted)
+  expect([...stale.networks]).toEqual(['n1', 'n2'])
+  expect([...stale.whole]).toEqual(['n2'])
 })

@@ -5,6 +5,8 @@ import type { Replica } from './replica.ts'
 /** What has to be read again. */
 export type Stale = {
   readonly networks: ReadonlySet<string>
+  /** Networks of which all hosts are. */
+  readonly whole: ReadonlySet<string>
   /** Ids of hosts by that of their network. */
   readonly hosts: ReadonlyMap<string, ReadonlySet<string>>
 }
@@ -19,6 +21,7 @@ export function staleAfter(
   wanted: ReadonlySet<string>,
 ): Stale {
   const networks = new Set<string>()
+  const whole = new Set<string>()
   const hosts = new Map<string, Set<string>>()
   const addNetwork = (id: string | null) => {
     if (id !== null && wanted.has(id)) networks.add(id)
@@ -51,8 +54,12 @@ export function staleAfter(
         const known = replica.networkOfBlock(object_id)
         addNetwork(known)
         addNetwork(places.network_id)
+        const { network_id } = places
+        if (verb !== 'updated') break // One that goes has none below it.
         // It may be above others, which inherit from it.
-        if (known === null && verb !== 'created') addAll()
+        if (network_id === null) addAll()
+        // What comes to a network may bring its hosts along.
+        else if (network_id !== known && wanted.has(network_id)) whole.add(network_id)
         break
       }
       case 'block_route':
@@ -87,7 +94,7 @@ export function staleAfter(
       }
     }
   }
-  return { networks, hosts }
+  return { networks, whole, hosts }
 }
 
 type Places = { readonly network_id: string | null; readonly block_id: string | null }

@@ -5,7 +5,7 @@ import { createMetrics, type Metrics } from './metrics.ts'
 const connectionUse = () => ({ idle: 1, busy: 0, waiting: 0 })
 let metrics: Metrics | undefined
 const make = (newestEvent: () => Promise<number>) => {
-  metrics = createMetrics({ connectionUse, newestEvent })
+  metrics = createMetrics({ connectionUse, newestEvent, countWithheld: async () => 0 })
   return metrics
 }
 

@@ -32,6 +32,8 @@ export type Metrics = {
   observeRefusal(reason: Refusal): void
   /** Shows when the certificate ends that is in use. */
   watchCertificate(end: () => Date): void
+  /** Leases that servers reported. */
+  observeLeaseReports(counts: { accepted: number; refused: number }): void
   /** What becomes of refusals on their way into the audit trail. */
   readonly refusalObserver: { onNoted(count: number): void; onDropped(count: number): void }
   /** Is asked for once, where there is a Keystone. */
@@ -58,19 +60,32 @@ export type BatchKind = 'allocate' | 'release' | 'take_mac' | 'release_mac'
 export type MetricsOptions = {
   readonly connectionUse: () => ConnectionUse
   readonly newestEvent: () => Promise<number>
+  /** How many addresses are withheld. */
+  readonly countWithheld: () => Promise<number>
 }
 
 const prefix = 'melange_'
 
 /** Makes the metrics of one app, in a registry of its own. */
-export function createMetrics({ connectionUse, newestEvent }: MetricsOptions): Metrics {
+export function createMetrics({
+  connectionUse,
+  newestEvent,
+  countWithheld,
+}: MetricsOptions): Metrics {
   const registry = new Registry()
   const endProcessMetrics = collectProcessMetrics(registry, prefix)
   const observeRequest = countRequests(registry)
   const observerOf = countBatches(registry)
-  // In this order: the connection that reads the newest event is not to be counted as busy.
+  // In this order: a connection that reads the others is not to be counted as busy.
   showConnections(registry, connectionUse)
-  showNewestEvent(registry, newestEvent)
+  showAsked(registry, newestEvent, {
+    name: `${prefix}events_newest`,
+    help: 'The number of the newest event in the database, 0 before the first.',
+  })
+  showAsked(registry, countWithheld, {
+    name: `${prefix}addresses_withheld`,
+    help: 'Addresses that are told to nobody, since a machine found them in use.',
+  })
   const lag = new Histogram({
     name: `${prefix}event_lag_seconds`,
     help: 'Age of the oldest event of an answer to somebody who waited for events.',
@@ -85,6 +100,7 @@ export function createMetrics({ connectionUse, newestEvent }: MetricsOptions): M
     observerOf,
     observeRefusal: countRefusals(registry),
     watchCertificate: end => showCertificate(registry, end),
+    observeLeaseReports: countLeaseReports(registry),
     refusalObserver: observeTrail(registry),
     keystoneObserver: log => countKeystone(registry, prefix, log),
     close: endProcessMetrics,
@@ -158,6 +174,19 @@ function countRefusals(registry: Registry): Metrics['observeRefusal'] {
   return reason => refused.inc({ reason })
 }
 
+function countLeaseReports(registry: Registry): Metrics['observeLeaseReports'] {
+  const reports = new Counter({
+    name: `${prefix}lease_reports_total`,
+    help: 'Leases that servers reported: accepted, or refused for good.',
+    labelNames: ['outcome'] as const,
+    registers: [registry],
+  })
+  for (const outcome of ['accepted', 'refused']) reports.inc({ outcome }, 0)
+  return counts => {
+    for (const [outcome, count] of Object.entries(counts)) reports.inc({ outcome }, count)
+  }
+}
+
 function showCertificate(registry: Registry, end: () => Date): void {
   new Gauge({
     name: `${prefix}tls_certificate_not_after_timestamp_seconds`,
@@ -205,25 +234,28 @@ function showConnections(registry: Registry, connectionUse: () => ConnectionUse)
   })
 }
 
-const newestMilliseconds = 1000
+const askedMilliseconds = 1000
 
-/** Without the newest event if the database is slow or away: then the rest is wanted most. */
-function showNewestEvent(registry: Registry, newestEvent: () => Promise<number>): void {
+/** A number that the database tells. It is left out if that is slow or away: then the rest is wanted most. */
+function showAsked(
+  registry: Registry,
+  ask: () => Promise<number>,
+  described: { readonly name: string; readonly help: string },
+): void {
   let underWay: Promise<number | undefined> | undefined
   new Gauge({
-    name: `${prefix}events_newest`,
-    help: 'The number of the newest event in the database, 0 before the first.',
+    ...described,
     registers: [registry],
     async collect() {
       // One at a time, however many ask while the database is slow.
-      underWay ??= newestEvent()
+      underWay ??= ask()
         .catch(() => undefined)
         .finally(() => {
           underWay = undefined
         })
-      const newest = await within(newestMilliseconds, underWay)
-      if (newest === undefined) this.remove()
-      else this.set(newest)
+      const found = await within(askedMilliseconds, underWay)
+      if (found === undefined) this.remove()
+      else this.set(found)
     },
   })
 }

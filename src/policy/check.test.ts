@@ -45,9 +45,10 @@ const onlyAdmin = [
   'quotas:update',
   'quotas:delete',
 ] as const
+const byServicesAlone = ['leases:report', 'melange_v1:global'] as const
 const forAuditors = ['metrics:get', 'all_projects'] as const
 const byManagers =
-  /^(address_scopes|networks|blocks|policies):delete$|^blocks:hand_over$|^quarantine:end$|^(tokens|audit_trail):/
+  /^(address_scopes|networks|blocks|policies):delete$|^blocks:hand_over$|^(quarantine|withheld_addresses):end$|^(tokens|audit_trail):/
 const reads = operations.filter(name => isRead(name) && name !== 'metrics:get')
 const readByAll = reads.filter(name => !byManagers.test(name))
 const setOf = (...lists: (readonly string[])[]) => new Set(lists.flat())
@@ -59,7 +60,7 @@ test('an admin of any project may do everything, everywhere', () => {
 })
 
 test('a manager may do in the own project all that is not for admins', () => {
-  const refused: string[] = [...onlyAdmin, ...forAuditors, 'melange_v1:global']
+  const refused: string[] = [...onlyAdmin, ...forAuditors, ...byServicesAlone]
   expect(allowed('manager', 'own')).toEqual(
     new Set(operations.filter(name => !refused.includes(name))),
   )
@@ -68,7 +69,7 @@ test('a manager may do in the own project all that is not for admins', () => {
 test('a member may not delete what others build on, nor see and make tokens, nor the trail', () => {
   const manager = [...allowed('manager', 'own')]
   expect(allowed('member', 'own')).toEqual(new Set(manager.filter(name => !byManagers.test(name))))
-  expect(manager.filter(name => byManagers.test(name))).toHaveLength(11)
+  expect(manager.filter(name => byManagers.test(name))).toHaveLength(12)
 })
 
 test('a reader reads what is of the own project', () => {
@@ -96,6 +97,7 @@ test('services have addresses and interfaces in all projects, and read the rest'
   const expected = setOf(
     operations.filter(name => byServices.test(name)),
     readByAll.filter(name => !name.startsWith('quotas:')),
+    byServicesAlone,
     ['all_projects'],
   )
   for (const whose of ['own', 'foreign', 'shared'] as const) {

@@ -1,5 +1,6 @@
 import { blockRules, grantRules } from './block-rules.ts'
 import { decides } from './decides.ts'
+import { leaseRules } from './lease-rules.ts'
 
 /**
  * The rules that decide about operations. `project_id` of the target is the project that a thing is of,
@@ -314,6 +315,7 @@ export const operationRules = {
   'nat_mappings:delete': decides('rule:project_member_or_service', 'End a NAT mapping.', [
     'DELETE /v2/nat-mappings/{nat_mapping_id}',
   ]),
+  ...leaseRules,
   ...grantRules,
   'quotas:list': decides('rule:project_reader', 'List the limits that are set.', [
     'GET /v2/quotas',

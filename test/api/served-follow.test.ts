@@ -266,3 +266,22 @@ test('what is done through v1.0 is seen', async () => {
   )
   await expectSeen('its end', async () => v1Body(200, await v1().new.delete(path)))
 })
+
+test('an address that is declined, and may be told again, is seen', async () => {
+  const [held] = nic.addresses
+  const lease = {
+    id: '01a20a8a-ebc7-7000-b4f1-28a652fa9c11',
+    allocation_id: held?.allocation_id,
+    network_id: network,
+    address: held?.address,
+    mac_address: nic.mac_address,
+    ...{ client_id: null, duid: null, iaid: null, host_name: null, relay: null },
+    state: 'declined',
+    ...{ started_at: '2030-01-01T00:00:00Z', told_at: '2030-01-01T00:00:00Z', ends_at: null },
+  }
+  await expectSeen('declined', async () =>
+    expectStatus(200, await api.post('/v2/leases', { server: 'node-1', leases: [lease] })),
+  )
+  expect(JSON.stringify(copy.content())).toMatch(/"withheld_until":"/)
+  await expectSeen('told again', () => gone(`withheld-addresses/${held?.allocation_id}`))
+})

@@ -61,8 +61,8 @@ const bodies: Readonly<Record<string, Body>> = {
   createGrant: id => post('/v2/grants', { block_id: id('block'), project_id: `project-${made++}` }),
   createToken: () => post('/v2/tokens', { name: `t-${made++}`, roles: ['reader'] }),
 }
-/** Only admins make these, whatever they name. */
-const onlyByAdmins = ['createMacRange']
+/** Only admins, or services, do these, whatever they name. */
+const onlyByAdmins = ['createMacRange', 'reportLeases']
 
 /** Bodies of changes that name things beside that of the path. */
 const patches: Readonly<Record<string, Body>> = {

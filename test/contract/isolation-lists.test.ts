@@ -22,6 +22,8 @@ const lists: Readonly<Record<string, { kind?: string; query?: string; isReadByAl
   listFloatingIpAssociations: {},
   listNatMappings: { kind: 'nat_mapping', query: 'state=all' },
   listQuarantine: {},
+  listLeases: { kind: 'lease' },
+  listWithheldAddresses: { kind: 'withheld' },
   listEvents: { kind: 'network', query: 'after=0' },
   listMacRanges: { kind: 'mac_range' },
   listMacs: { kind: 'mac', query: 'state=all' },

@@ -19,7 +19,7 @@ test('every operation has an id of its own, a summary and a tag', () => {
   for (const operation of operations) {
     expect(operation).toMatchObject({
       operationId: expect.stringMatching(
-        /^(list|get|explain|create|update|set|delete|release|renew|confirm|restore|end|revoke)[A-Z]\w+$/,
+        /^(list|get|explain|create|update|set|delete|release|renew|confirm|restore|end|revoke|report)[A-Z]\w+$/,
       ),
       summary: expect.stringMatching(/^[A-Z]/),
       tags: [expect.any(String)],

@@ -91,14 +91,14 @@ useField(async field => {
         id: networks.red,
         relays: [
           { address: gateway, circuit_id: 'eth1' },
-          { address: 'fd23::1', circuit_id: '0x00000001' },
+          { address: 'fd23::1', circuit_id: '0x01000000' },
         ],
       },
       {
         id: networks.blue,
         relays: [
           { address: gateway, circuit_id: 'eth2' },
-          { address: 'fd23::1', circuit_id: '0x00000002' },
+          { address: 'fd23::1', circuit_id: '0x02000000' },
         ],
       },
       { id: networks.green, relays: [{ address: '172.23.0.12' }] },
@@ -113,9 +113,7 @@ useField(async field => {
   const flags = ['-d', '-4', '--no-pid', '-a', '-m', 'append']
   const started = [
     shared.start('dhcrelay', ...flags, '-iu', 'eth0', '-id', 'eth1', '-id', 'eth2', server.v4),
-    ...own.map(relay =>
-      relay.start('dhcrelay', ...flags, '-U', 'eth0', '-iu', 'eth0', '-id', 'eth1', server.v4),
-    ),
+    ...own.map(relay => relay.start('dhcrelay', ...flags, '-U', 'eth0', '-id', 'eth1', server.v4)),
     shared.start(
       ...['dhcrelay', '-6', '-d', '--no-pid', '-I', '-l', 'eth1#1', '-l', 'eth2#2'],
       ...['-u', `${server.v6}%eth0`],
@@ -201,7 +199,7 @@ describe('relays that say more', () => {
       'forward',
       0,
       ['fd23::1', 'fe80::4d:4fff:fe00:1'],
-      option(18, '00000002'),
+      option(18, '02000000'),
       option(79, '0001', mac.replaceAll(':', '')),
       holding(solicit),
     )
@@ -211,7 +209,7 @@ describe('relays that say more', () => {
     const [first, second, third] = show(answer.bytes)
     expect(first).toMatch(/^back 1 :: fd72::99/)
     expect(second).toMatch(/^back 0 fd23::1 fe80::4d:4fff:fe00:1/)
-    expect(second).toContain('18=00000002')
+    expect(second).toContain('18=02000000')
     expect(third).toContain(`${address6In('blue')}=`)
   })
 

@@ -92,6 +92,7 @@ const defaults = {
   proxies: settings.proxies,
   rates: settings.rates,
   melange_v1: settings.melange_v1,
+  leases: settings.leases,
   // What is refused in one test is not to be written in another.
   audit_trail: { ...settings.audit_trail, wait_seconds: 60 },
   oidc: settings.oidc,

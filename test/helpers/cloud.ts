@@ -129,6 +129,11 @@ export class Cloud {
     const query = `owner_type=dhcp_client&owner_id=${encodeURIComponent(owner_id)}`
     return (await this.read<{ allocations: Hold[] }>(`/v2/allocations?${query}`)).allocations
   }
+  /** Who has an address. */
+  async holding(address: string): Promise<Hold[]> {
+    return (await this.read<{ allocations: Hold[] }>(`/v2/allocations?address=${address}`))
+      .allocations
+  }
   /** Leases, as far as they are known, of one page. */
   async leases(query: string): Promise<Leased[]> {
     return (await this.read<{ leases: Leased[] }>(`/v2/leases?limit=1000&${query}`)).leases

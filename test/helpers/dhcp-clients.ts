@@ -178,10 +178,13 @@ esac`
 export function startDhcpcd(space: Space, start: Start = {}): DhcpClient {
   const { device = 'eth0', version = 4, args = [], config = [] } = start
   const { file, report, script } = prepare(space, { more: start.script })
-  const wanted = [
-    ...['domain_name_servers', 'domain_name', 'domain_search', 'host_name', 'interface_mtu'],
-    ...['classless_static_routes', 'ntp_servers', 'dhcp6_name_servers', 'dhcp6_domain_search'],
-  ]
+  const wanted =
+    version === 6
+      ? ['dhcp6_name_servers', 'dhcp6_domain_search']
+      : [
+          ...['domain_name_servers', 'domain_name', 'domain_search', 'host_name', 'ntp_servers'],
+          ...['interface_mtu', 'classless_static_routes'],
+        ]
   const lines = [
     `option ${wanted.join(',')}`,
     'noipv6rs',

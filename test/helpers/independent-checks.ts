@@ -161,7 +161,7 @@ async function findEventFaults(query: Query): Promise<string[]> {
   const events = await query(`
     select type, object_id, coalesce((data ->> 'generation')::int, 1) as generation from events
     where split_part(type, '.', 2) not in ('threshold_reached', 'threshold_left')
-      and type not like 'nat\\_mapping.%' order by seq`)
+      and split_part(type, '.', 1) not in ('nat_mapping', 'lease') order by seq`)
   // What the migration made has no event of its beginning.
   const builtIn = await query(`select id from address_scopes where project_id is null`)
   const present = new Map<unknown, { generation: number; isGone: boolean }>(

@@ -1,5 +1,6 @@
 import { afterAll } from 'vitest'
 import { Api, expectStatus } from './api.ts'
+import { report, reportOf } from './leases.ts'
 import { createMacRange } from './macs.ts'
 import { createPersonas } from './personas.ts'
 
@@ -52,6 +53,7 @@ export const payloads: Readonly<Record<string, object | undefined>> = {
   confirmAllocation: {},
   restoreAllocation: {},
   endQuarantine: none,
+  endWithholding: none,
   updateFloatingIp: {},
   deleteFloatingIp: none,
   deleteNatMapping: none,
@@ -122,7 +124,18 @@ async function createWorld(api: Api): Promise<World> {
     return allocations[0]?.id ?? ''
   }
   const newRange = async () => (await createMacRange(api, { prefix: nextPrefix() })).id
+  /** What a server told of an allocation on a network. */
+  const newLease = async (whose: Whose, state: 'bound' | 'declined') => {
+    const network_id = await newNetwork(whose)
+    const id = await newAllocation(whose, await newBlock(whose, { network_id }))
+    const { address } = expectStatus(200, await api.get(`/v2/allocations/${id}`))
+    const lease = reportOf({ id, address }, { network_id, state })
+    await report(api, [lease])
+    return lease
+  }
   const held = {
+    lease: async (whose: Whose) => (await newLease(whose, 'bound')).id,
+    withheld: async (whose: Whose) => (await newLease(whose, 'declined')).allocation_id,
     allocation: (whose: Whose) => newAllocation(whose),
     floating_ip: async (whose: Whose) =>
       post('/v2/floating-ips', { block_id: await newBlock('shared'), ...of(whose) }),

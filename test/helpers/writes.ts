@@ -4,6 +4,7 @@ import { type Database, rows } from '../../src/db/database.ts'
 import { Sql } from '../../src/db/sql.ts'
 import type { Interface } from '../../src/resources/interfaces/schema.ts'
 import { type Api, expectStatus } from './api.ts'
+import { report, reportOf } from './leases.ts'
 import { createMacRange } from './macs.ts'
 
 /** A request that changes something, and what has to be there for it to be carried out. */
@@ -337,6 +338,18 @@ export const writes: Readonly<Record<string, (api: Api) => Promise<Write>>> = {
     url: `/v2/allocations/${(await newWaiting(api)).id}/restore`,
     payload: { lifetime_seconds: 600 },
   }),
+  reportLeases: async api => {
+    const { id: network_id } = await newNetwork(api)
+    const block = await api.createBlock(nextCidr(), { network_id })
+    const lease = reportOf(await api.allocateOne(block), { network_id, state: 'declined' })
+    return { method: 'POST', url: '/v2/leases', payload: { server: 'dhcp-1', leases: [lease] } }
+  },
+  endWithholding: async api => {
+    const { id: network_id } = await newNetwork(api)
+    const held = await api.allocateOne(await api.createBlock(nextCidr(), { network_id }))
+    await report(api, [reportOf(held, { network_id, state: 'declined' })])
+    return { method: 'DELETE', url: `/v2/withheld-addresses/${held.id}` }
+  },
   endQuarantine: async api => ({
     method: 'DELETE',
     url: `/v2/quarantine/${(await newWaiting(api)).id}`,

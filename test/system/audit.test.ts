@@ -3,6 +3,7 @@ import { createDatabase, dropDatabase, withPostgres } from '../helpers/direct-sq
 import { createFloatingWorld } from '../helpers/floating-world.ts'
 import { createGrantWorld } from '../helpers/grant-world.ts'
 import { createInterfaceWorld } from '../helpers/interface-world.ts'
+import { createLeaseWorld } from '../helpers/lease-world.ts'
 import { startLoad } from '../helpers/race-load.ts'
 import { createWorld } from '../helpers/race-world.ts'
 import { createRuledWorld } from '../helpers/ruled-world.ts'
@@ -675,6 +676,49 @@ const damagesOfGrants: readonly Damage[] = [
   },
 ]
 
+const declined = `select l.* from leases l join withheld_addresses w on w.lease_id = l.id limit 1`
+/** Damage to leases, and to what is withheld. */
+const damagesOfLeases: readonly Damage[] = [
+  {
+    what: 'a lease is of an allocation that there never was',
+    sql: `update leases set allocation_id = gen_random_uuid() where state = 'bound'`,
+    named: ['I16 lease of no such allocation'],
+  },
+  {
+    what: 'a lease is of another address than its allocation',
+    sql: `update leases set address = '10.90.0.99' where state = 'bound'`,
+    named: ['I16 lease of no such allocation'],
+  },
+  {
+    what: 'the lease of a client is declined, and its allocation goes on',
+    sql: `update leases l set state = 'declined' from allocations a
+          where a.id = l.allocation_id and a.owner_type = 'dhcp_client'`,
+    named: ['I16 allocation goes on that a client declined', 'I16 declined without its event'],
+  },
+  {
+    what: 'the event of a declined lease is deleted',
+    sql: `delete from events where type = 'lease.declined'`,
+    named: ['I16 declined without its event'],
+  },
+  {
+    what: 'it is told twice that a lease was declined',
+    sql: `insert into events (seq, type, object_id, project_id, data)
+          select nextval('event_seq'), type, object_id, project_id, data
+          from events where type = 'lease.declined' limit 1`,
+    named: ['I16 declined without its event'],
+  },
+  {
+    what: 'an address is withheld of another allocation',
+    sql: `update withheld_addresses set address = '10.90.0.99'`,
+    named: ['I16 withheld address and its allocation'],
+  },
+  {
+    what: 'an address is withheld that nobody declined',
+    sql: `update leases set state = 'bound' where id = (select id from (${declined}) l)`,
+    named: ['I16 address withheld that nobody declined'],
+  },
+]
+
 describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
   let original: string
   const MELANGE_CONFIG = settingsFile({ log_level: 'warn' })
@@ -692,6 +736,7 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     await createFloatingWorld(original)
     await createInterfaceWorld(original)
     await createGrantWorld(original)
+    await createLeaseWorld(original)
   })
   afterAll(async () => {
     await cleanUp()
@@ -723,6 +768,7 @@ describe.skipIf(inject('postgresUrl') === '')('melange audit', () => {
     ...damagesOfMacs,
     ...damagesOfInterfaces,
     ...damagesOfGrants,
+    ...damagesOfLeases,
   ])('names it when $what', async ({ sql, named }) => {
     const copy = await createDatabase(inject('postgresUrl'), original)
     try {
@@ -750,5 +796,6 @@ const fingerprint = ['blocks', 'block_usage', 'free_ranges', 'allocations', 'all
   .concat(['block_routes', 'dhcp_options', 'macs', 'mac_pools', 'mac_free_ranges', 'mac_waiting'])
   .concat(['mac_history', 'interfaces', 'interface_history', 'allowed_addresses'])
   .concat(['allowed_address_history', 'mac_ranges', 'grants', 'grant_usage'])
+  .concat(['leases', 'withheld_addresses'])
   .map(table => `select md5(string_agg(t::text, ',' order by t::text)) from ${table} t`)
   .join(' union all ')

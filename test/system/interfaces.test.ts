@@ -30,6 +30,8 @@ const refusals = [
   'allowed_address_not_found',
   'primary_taken',
   'precondition_failed',
+  'client_id_taken',
+  'duid_taken',
   'network_not_found',
   'network_in_use',
   'network_has_subnets',
@@ -119,6 +121,14 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
         mac_address: `52:54:00:0${random.below(5)}:00:0${random.below(10)}`,
       }),
       ...(random.below(6) === 0 && { addresses: [`10.0.0.${random.between(1, 30)}`] }),
+      ...names(),
+    })
+    const names = () => ({
+      ...(random.below(4) === 0 && { client_id: `010${random.below(4)}` }),
+      ...(random.below(4) === 0 && {
+        duid: `00040${random.below(3)}`,
+        iaid: random.pick([null, 1, 2]),
+      }),
     })
     while (Date.now() < until) {
       const project_id = `p${random.below(3)}`
@@ -160,7 +170,7 @@ describe.skipIf(inject('postgresUrl') === '')('two servers and the interfaces of
       } else if (choice === 12 && nic) {
         const seen = await send<Interface>('GET', `interfaces/${nic.id}`)
         const headers = { 'if-match': String(seen.headers.etag ?? '"0"') }
-        const body = { name: `nic${random.below(9)}` }
+        const body = { name: `nic${random.below(9)}`, ...names() }
         await ask('rename', send('PATCH', `interfaces/${nic.id}`, body, headers))
       } else if (choice === 13) {
         // The same MAC, of no range, for whoever is first: it goes from one to the other.

@@ -48,6 +48,7 @@ export const codes = {
   relayInformation: 82,
   clientArchitecture: 93,
   ipv6OnlyPreferred: 108,
+  subnetSelection: 118,
   classlessRoutes: 121,
   tftpServers: 150,
   microsoftRoutes: 249,

@@ -437,6 +437,16 @@ describe('automatic allocation', () => {
     expect(known).toMatchObject({ yiaddr: '10.0.0.5' })
     expect(known.options.get(108)).toBe('00000708')
   })
+
+  test('is not committed at once for who can do without IPv4, either', () => {
+    const mostly6 = worldOf({ link: { rapid_commit: true }, set: { 'ipv6-only-preferred': 1800 } })
+    const rapid = `${discover}5000`
+    const asks = askedWith(mostly6, { options: rapid + option(55, '01036c') })
+    expect(shown(asks)).toMatchObject({ type: 2, yiaddr: '10.0.0.5' })
+    expect(shown(askedWith(mostly6, { options: rapid + option(55, '0103') }))).toMatchObject({
+      type: 5,
+    })
+  })
 })
 
 test('servers with the same bindings answer alike, but for who they are', () => {

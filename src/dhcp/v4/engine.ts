@@ -4,6 +4,7 @@ import { type Message, uint32At } from './codec.ts'
 import { codes, infinite, messageTypes } from './codes.ts'
 import { grant, refuse } from './replies.ts'
 import { type Context, type Request, readRequest } from './request.ts'
+import type { Told } from './told.ts'
 
 /**
  * What a server says to a message, and what comes of it (RFC 2131 §4.3). Servers that have the same
@@ -53,8 +54,9 @@ function discover(request: Request): Answer {
   }
   const automatic = automaticOf(request)
   if (!automatic || host?.is_automatic === false) return silence(whyNone(request))
-  const seconds = isRapid(request) ? automatic.lease_seconds : offerSeconds
-  return prefersIpv6(request) ?? allocate(request, seconds)
+  const unneeded = prefersIpv6(request)
+  if (unneeded) return unneeded
+  return allocate(request, isRapid(request, null) ? automatic.lease_seconds : offerSeconds)
 }
 
 /** What unknown clients get: where their relay is, or where there is anything for them. */
@@ -70,8 +72,15 @@ function whyNone({ host, now }: Request): Silence {
 /** How long an address is held that is only offered: whoever asks and goes away costs no more. */
 const offerSeconds = 120
 
-const isRapid = ({ link, message }: Request) =>
-  link.rapid_commit && message.options.has(codes.rapidCommit)
+/** RFC 8925 §3.3: whoever hears that IPv6 is preferred is to decide before anything is committed. */
+const isRapid = ({ link, message }: Request, told: Told | null) =>
+  link.rapid_commit &&
+  message.options.has(codes.rapidCommit) &&
+  !(told && saysIpv6Preferred(told, message))
+
+const saysIpv6Preferred = (told: Told, { options }: Message) =>
+  told.options.has(codes.ipv6OnlyPreferred) &&
+  (options.get(codes.requestList)?.includes(codes.ipv6OnlyPreferred) ?? false)
 
 function allocate(request: Request, seconds: number): Answer {
   const { outcome, client, link, subnet, asked_address } = request
@@ -96,9 +105,7 @@ const want = (wanted: Wanted): Answer => ({ type: 'wanted', wanted })
  */
 function prefersIpv6(request: Request): Answer | null {
   const told = (request.subnet ?? request.link.subnets[0])?.told
-  const asked = request.message.options.get(codes.requestList)
-  const says = told?.options.has(codes.ipv6OnlyPreferred)
-  if (!told || !says || !asked?.includes(codes.ipv6OnlyPreferred)) return null
+  if (!told || !saysIpv6Preferred(told, request.message)) return null
   return grant(request, { type: messageTypes.offer, address: 0, told, lease_seconds: null })
 }
 
@@ -107,8 +114,8 @@ function prefersIpv6(request: Request): Answer | null {
  * the time will hold: a hold is renewed when the client takes it.
  */
 function offer(request: Request, reservation: Reservation): Answer {
-  if (isRapid(request)) return lease(request, reservation)
   const { address, told } = reservation
+  if (isRapid(request, told)) return lease(request, reservation)
   const lease_seconds = secondsWanted(request, reservation)
   return grant(request, { type: messageTypes.offer, address, told, lease_seconds })
 }

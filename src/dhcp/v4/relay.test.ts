@@ -68,6 +68,21 @@ describe('a relay', () => {
     expect(at('10.2.0.1', selection('10.0.0.0'))).toEqual({ nothing: 'unknown client' })
   })
 
+  test('or a client that stands for others, selects a subnet (RFC 3011)', () => {
+    const selecting = addressOption(118, '10.2.0.0')
+    const found = replied(
+      askedWith(world, { ...c, giaddr: '192.168.9.9', options: discover + selecting }),
+    )
+    expect(found).toMatchObject({ yiaddr: '10.2.0.7', to: '192.168.9.9:67' })
+    expect(found.options.get(118)).toBe('0a020000')
+    const overruled = relayed(selection('10.2.0.0')) + addressOption(118, '10.9.0.0')
+    const other = { ...c, giaddr: '192.168.9.9', options: discover + overruled }
+    expect(shown(askedWith(world, other))).toMatchObject({ yiaddr: '10.2.0.7' })
+    const near = replied(askedWith(world, { options: discover + selecting }))
+    expect(near.yiaddr).toBe('10.0.0.5')
+    expect(near.options.has(118)).toBe(false)
+  })
+
   test('is known by its circuits, where links have the same addresses', () => {
     const at = (giaddr: string, circuit_id: string) =>
       shown(askedWith(world, { ...c, giaddr, options: discover + relayed(option(1, circuit_id)) }))

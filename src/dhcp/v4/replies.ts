@@ -40,6 +40,9 @@ export function grant(request: Request, granted: Granted): Answer {
     options.set(codes.rapidCommit, nobody) // RFC 4039 §4.
   }
   addIdentity(options, message)
+  // RFC 3011 §2: it comes back as it was, where it counted.
+  const selection = message.options.get(codes.subnetSelection)
+  if (selection && message.giaddr !== 0) options.set(codes.subnetSelection, selection)
   // UEFI 2.10 §24.7: who boots by HTTP takes only answers that are marked so, too.
   if (boot && boot.file.length > 0 && isHttpClient(message))
     options.set(codes.vendorClass, httpClient)

@@ -99,18 +99,19 @@ const addressIn = (value: Uint8Array | undefined): number | null =>
 
 /**
  * The link of a client. With a relay: that which names it or its circuit, else that of the address
- * which it selects (RFC 3527), or of its own address (RFC 2131 §4.3.1). Else that of the interface; but who renews directly may be on another link, which its address says (RFC 2131
+ * which it selects (RFC 3527, RFC 3011), or of its own address (RFC 2131 §4.3.1). Else that of the interface; but who renews directly may be on another link, which its address says (RFC 2131
  * §4.3.2).
  */
 function placeOf(
-  { giaddr, ciaddr }: Message,
+  { giaddr, ciaddr, options }: Message,
   relayed: ReadonlyMap<number, Uint8Array>,
   { bindings, origin }: Context,
 ): Pick<Request, 'link' | 'is_remote' | 'subnet'> | null {
   if (giaddr !== 0) {
     if (!origin.takes_remote) return null
     const circuit = relayed.get(subOptions.circuitId)
-    const selection = relayed.get(subOptions.linkSelection)
+    // RFC 3527 §3: the relay's word counts before that of a client that speaks for others (RFC 3011).
+    const selection = relayed.get(subOptions.linkSelection) ?? options.get(codes.subnetSelection)
     const address = selection ? addressIn(selection) : giaddr
     if (address === null) return null
     const link = bindings.linkOfRelay({ giaddr, circuit, address })

@@ -62,8 +62,11 @@ export type Silence =
   | 'too_long'
 
 export type Answer = {
-  /** To the address that the message came from; null for none. */
-  readonly reply: { readonly message: Message; readonly port: number } | null
+  /**
+   * To the address that the message came from; null for none. No port is that from which it came
+   * (RFC 8357 §5.2).
+   */
+  readonly reply: { readonly message: Message; readonly port: number | null } | null
   /** Why there is no reply. */
   readonly reason: Discard | Silence | null
   readonly effects: readonly Effect[]
@@ -98,13 +101,18 @@ export function send(
     }
   }
   if (encodedLength(message) > messageBytesMax) return nothing('too_long')
-  const port = relays.length > 0 ? ports.relay : ports.client
-  return { reply: { message, port }, reason: null, effects }
+  const [nearest] = relays
+  const saysPort = nearest?.options.some(({ code }) => code === optionCodes.relayPort)
+  const usual = nearest ? ports.relay : ports.client
+  return { reply: { message, port: saysPort ? null : usual }, reason: null, effects }
 }
 
-/** What a relay gets back: its Interface-Id (RFC 8415 §21.18), and what it asks for (RFC 4994 §4). */
+/**
+ * What a relay gets back: its Interface-Id (RFC 8415 §21.18), the port of the relay before it (RFC
+ * 8357 §5.2), and what it asks for (RFC 4994 §4).
+ */
 function echoed({ options }: RelayMessage): Option[] {
-  const wanted = new Set<number>([optionCodes.interfaceId])
+  const wanted = new Set<number>([optionCodes.interfaceId, optionCodes.relayPort])
   for (const { code, data } of options) {
     if (code !== optionCodes.echoRequest) continue
     for (let at = 0; at + 1 < data.length; at += 2) wanted.add(data.readUInt16BE(at))

@@ -17,7 +17,7 @@ export const messageTypes = {
   relayReply: 13,
 } as const
 
-/** RFC 8415 §21; of relays RFC 4649, RFC 4994 and RFC 6939; of names RFC 4704. */
+/** RFC 8415 §21; of relays RFC 4649, RFC 4994, RFC 6939 and RFC 8357; of names RFC 4704. */
 export const optionCodes = {
   clientId: 1,
   serverId: 2,
@@ -37,6 +37,7 @@ export const optionCodes = {
   clientFqdn: 39,
   echoRequest: 43,
   clientLinkLayerAddress: 79,
+  relayPort: 135,
 } as const
 
 /** An option; `data` is a view of the packet that it came in. */

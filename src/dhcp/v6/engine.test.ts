@@ -532,6 +532,16 @@ describe('through relays', () => {
     expect(told(odd, far)[0]).toBe('back 0 2001:db8::1 fe80::5 18=01 37=0007 38=')
   })
 
+  test('a relay is answered at the port that it uses, if it says that it is its own (RFC 8357)', () => {
+    const port = option(135, '0000')
+    const ends = ['2001:db8::1', 'fe80::5'] as const
+    const own = relayed('forward', 0, ends, port, holding(solicit))
+    expect(ask(own, far).reply?.port).toBeNull()
+    expect(told(own, far)[0]).toBe('back 0 2001:db8::1 fe80::5 135=0000')
+    const behind = relayed('forward', 1, ['::', 'fe80::6'], holding(own))
+    expect(ask(behind, far).reply?.port).toBe(547)
+  })
+
   test('the link is that of the innermost relay that tells it', () => {
     const { bindings } = linkTable()
     const facts = { ...net, id: 'far', interfaces: ['tap9'], prefixes: ['2001:db9::/64'] }

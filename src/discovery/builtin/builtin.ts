@@ -1,18 +1,18 @@
-import type { ServedNetwork } from '../../dhcp/served.ts'
 import { createBindings } from '../../dhcp/v4/bindings.ts'
 import { BindingTable } from '../../dhcp/v6/binding-table.ts'
 import { serverOf } from '../../dhcp/v6/engine.ts'
-import type { Change, CreateDriver } from '../driver.ts'
+import type { CreateDriver } from '../driver.ts'
 import { serverDuid } from './duid.ts'
 import { createFacts4 } from './facts4.ts'
 import { createFacts6 } from './facts6.ts'
 import { createFlow4, type Door4 } from './flow4.ts'
 import { createFlow6, type Door6 } from './flow6.ts'
-import { inheritedSockets } from './inherited.ts'
+import { checkDevices, inheritedSockets } from './inherited.ts'
 import { createListener } from './listener.ts'
 import { createMetrics } from './metrics.ts'
 import type { SocketPlan } from './plan.ts'
 import { countDrops } from './socket-drops.ts'
+import { createState } from './state.ts'
 import { numberOfAddress } from './texts.ts'
 import { createWishes } from './wishes.ts'
 import { createWithheld } from './withheld.ts'
@@ -32,7 +32,8 @@ export const createBuiltinAt =
     const wishes = createWishes({ log })
     const metrics = createMetrics({ registry, wishes, drops: () => countDrops(ports) })
     const withheld = createWithheld()
-    const relaysOf = (id: string) => config.networks.find(one => one.id === id)?.relays ?? []
+    const relaysOf = (id: string) =>
+      config.networks.flatMap(one => (one.id === id ? one.relays : []))
     const ways = { withheld, relaysOf, lease_seconds, rapid_commit }
     const common = { leases, automatic, wishes, metrics, log, durable_leases }
     const bindings4 = createBindings()
@@ -60,13 +61,13 @@ export const createBuiltinAt =
       return door
     }
 
-    const versionsOf = (id: string) =>
-      new Set(served.get(id)?.network.subnets.map(({ version }) => version))
+    const inherited = inheritedSockets()
+    const cidrsOf = (id: string) => (served.get(id)?.network.subnets ?? []).map(({ cidr }) => cidr)
     const listener = createListener({
       config,
       ports,
-      inherited: inheritedSockets(),
-      versionsOf,
+      inherited,
+      cidrsOf,
       receive(packet, source, plan) {
         const flow = plan.version === 4 ? flow4 : flow6
         try {
@@ -75,7 +76,7 @@ export const createBuiltinAt =
           // A packet that shows a mistake of ours must not end the service of all others.
           metrics.packet(plan.version, 'other', 'failed')
           log.error(
-            { error, packet: packet.toString('hex', 0, 600) },
+            { err: error, packet: packet.toString('hex', 0, 600) },
             'a packet was not understood',
           )
         }
@@ -83,33 +84,23 @@ export const createBuiltinAt =
       log,
     })
 
-    const both = [facts4, facts6]
-    function putNetwork(network: ServedNetwork) {
-      for (const facts of both) {
-        facts.putNetwork(network, served.get(network.id)?.hosts.values() ?? [])
-      }
-    }
-
-    function put(change: Change) {
-      if (change.type === 'network') return putNetwork(change.network)
-      for (const facts of both) {
-        if (change.type === 'network_gone') facts.dropNetwork(change.network_id)
-        else if (change.type === 'host') facts.putHost(change.network_id, change.host)
-        else facts.dropHost(change.network_id, change.host_id)
-      }
-    }
+    const state = createState({ facts: [facts4, facts6], served, log })
 
     return {
       async start() {
-        for (const { network } of served.values()) putNetwork(network)
+        const names = config.networks.flatMap(one =>
+          one.interface !== undefined && inherited.has(one.interface) ? [one.interface] : [],
+        )
+        await checkDevices(names, ports[4])
+        state.putAll()
         await listener.start()
       },
       async apply(changes) {
-        for (const change of changes) put(change)
+        for (const change of changes) state.put(change)
         const areOfNetworks = changes.some(({ type }) => type.startsWith('network'))
         if (areOfNetworks) await listener.look()
       },
-      problems: listener.problems,
+      problems: () => [...listener.problems(), ...state.problems()],
       stop: listener.stop,
     }
   }

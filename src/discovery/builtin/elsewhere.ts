@@ -62,8 +62,18 @@ function startOpener(namespace: string, task: Task) {
     child.once('error', error => end(error.message))
     child.once('exit', (code, signal) => end(`the opener ended with ${code ?? signal}`))
   })
-  child.once('spawn', () => child.send(task, () => {})) // If that fails, it ends.
-  return { child, ended, began: () => clearTimeout(timer) }
+  let isRunning = false
+  child.once('spawn', () => {
+    isRunning = true
+    child.send(task, () => {}) // If that fails, it ends.
+  })
+  // What it said may be heard after its end.
+  const heard = ended.then(reason =>
+    isRunning && child.connected
+      ? new Promise<string>(resolve => child.once('disconnect', () => resolve(reason)))
+      : reason,
+  )
+  return { child, ended: heard, began: () => clearTimeout(timer) }
 }
 
 /** Its packets are few and its life is dull. */

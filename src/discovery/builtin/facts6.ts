@@ -44,31 +44,29 @@ export function createFacts6(options: Facts6Options): Facts6 {
   const ownOptions = createBoundedMap<PreparedOptions>(10_000)
 
   function optionsOf(network: Network, host: ServedHost): PreparedOptions {
-    const ids = new Set<string>()
-    for (const { block_id } of host.addresses) {
-      if (network.subnets.has(block_id)) ids.add(block_id)
+    const [first, ...more] = host.addresses
+    const isIn = (id: string) => network.subnets.has(id)
+    // Mostly a host is in one subnet, and told what all are told there.
+    if (first && more.length === 0 && host.options.length === 0) {
+      return network.optionsOf.get(first.block_id) ?? network.options
     }
-    if (ids.size === 0) return network.options
-    const own = host.options.filter(({ block_id }) => ids.has(block_id))
-    const key = own.length > 0 ? JSON.stringify([[...ids], own]) : [...ids].join()
+    const ids = [...new Set(host.addresses.map(({ block_id }) => block_id))].filter(isIn)
+    if (ids.length === 0) return network.options
+    const own = host.options.filter(({ block_id }) => ids.includes(block_id))
+    const key = own.length > 0 ? JSON.stringify([ids, own]) : ids.join()
     const known = own.length > 0 ? ownOptions : network.optionsOf
     const found = known.get(key)
     if (found) return found
+    const served = [...own, ...network.subnets.values()]
     const prepared = prepareOptions(
-      [...ids].map(id =>
-        configured(
-          own.find(({ block_id }) => block_id === id)?.options ??
-            network.subnets.get(id)?.options ??
-            [],
-        ),
-      ),
+      ids.map(id => configured(served.find(({ block_id }) => block_id === id)?.options ?? [])),
     )
     known.set(key, prepared)
     return prepared
   }
 
   function secondsOf(network: Network, host: ServedHost): number {
-    if (host.type !== 'client') return lease_seconds
+    if (host.type === 'interface') return lease_seconds
     const [subnet] = host.addresses.flatMap(({ block_id }) => network.subnets.get(block_id) ?? [])
     return Math.min(lease_seconds, subnet?.unknown_clients?.lease_seconds ?? lease_seconds)
   }
@@ -78,20 +76,17 @@ export function createFacts6(options: Facts6Options): Facts6 {
     const link = bindings.link(network_id)
     // What a client has that was not known by a DUID, it has by DHCPv4.
     if (!network || !link || (host.type === 'client' && host.duid === null)) return
-    const leases = host.addresses.flatMap((one): LeaseFacts[] => {
-      const { address: text, allocation_id, expires_at, withheld_until } = one
-      if (!text.includes(':')) return []
-      const until = withheld.until(allocation_id, timeOf(withheld_until)) ?? 0
+    const leases: LeaseFacts[] = []
+    for (const { address: text, allocation_id, expires_at, withheld_until } of host.addresses) {
+      if (!text.includes(':')) continue
       const endsAt = timeOf(expires_at)
-      return [
-        {
-          text,
-          allocationId: allocation_id,
-          endsAt: endsAt === null ? null : endsAt / 1000,
-          withheldUntil: until / 1000,
-        },
-      ]
-    })
+      leases.push({
+        text,
+        allocationId: allocation_id,
+        endsAt: endsAt === null ? null : endsAt / 1000,
+        withheldUntil: (withheld.until(allocation_id, timeOf(withheld_until)) ?? 0) / 1000,
+      })
+    }
     const validLifetime = secondsOf(network, host)
     const bound = prepareHost({
       id: host.id,
@@ -116,7 +111,9 @@ export function createFacts6(options: Facts6Options): Facts6 {
       const all = prepareOptions(subnets.map(subnet => configured(subnet.options)))
       networks.set(network.id, {
         subnets: new Map(subnets.map(subnet => [subnet.block_id, subnet])),
-        optionsOf: new Map(),
+        optionsOf: new Map(
+          subnets.map(subnet => [subnet.block_id, prepareOptions([configured(subnet.options)])]),
+        ),
         options: all,
       })
       bindings.setLink({

@@ -7,7 +7,8 @@ import { answer } from '../../dhcp/v4/engine.ts'
 import { type Automatic, clientIdOf, type LeaseNews, type Leases } from '../driver.ts'
 import type { Facts4 } from './facts4.ts'
 import type { Metrics } from './metrics.ts'
-import { numberOfAddress, textOfAddress } from './texts.ts'
+import { createPacketLog } from './packet-log.ts'
+import { hexOf, numberOfAddress, textOfAddress } from './texts.ts'
 import type { Wishes } from './wishes.ts'
 import { hostNameOf, namesOf, relayOf } from './words4.ts'
 
@@ -61,7 +62,17 @@ const typeOf = ({ options }: Message) =>
 /** What happens from a DHCPv4 packet to its answer. */
 export function createFlow4(options: Flow4Options): Flow4 {
   const { bindings, facts, leases, automatic, wishes, metrics, log, durable_leases } = options
+  const logPacket = createPacketLog(log)
   let unwritten = 0
+
+  function note({ message, type, source }: Case, result: string) {
+    metrics.packet(4, type, result)
+    logPacket(() => {
+      const { chaddr, xid, giaddr } = message
+      const relay = giaddr === 0 ? null : textOfAddress(giaddr)
+      return { type, result, client: hexOf(chaddr, 16), xid, relay, from: source.address }
+    })
+  }
 
   function settle(one: Case, outcome?: Outcome) {
     const { message, door, source } = one
@@ -86,7 +97,7 @@ export function createFlow4(options: Flow4Options): Flow4 {
         return wish(one, given.wanted)
       case 'nothing':
         for (const effect of given.effects) void carryOut(one, effect, now)
-        return metrics.packet(4, one.type, given.reason)
+        return note(one, given.reason)
       default:
         return reply(one, given, now)
     }
@@ -97,14 +108,14 @@ export function createFlow4(options: Flow4Options): Flow4 {
     if (!effect) return send(one, given)
     const written = carryOut(one, effect, now)
     if (!durable_leases) return send(one, given)
-    if (unwritten >= unwrittenMax) return metrics.packet(4, one.type, 'overloaded')
+    if (unwritten >= unwrittenMax) return note(one, 'overloaded')
     unwritten += 1
     written
       .finally(() => {
         unwritten -= 1
       })
       .then(() => send(one, given))
-      .catch(error => log.error({ error }, 'a client was not answered'))
+      .catch(error => log.error({ err: error }, 'a client was not answered'))
   }
 
   function send(one: Case, { message, bytes_max, to }: Answer & { readonly type: 'reply' }) {
@@ -115,7 +126,7 @@ export function createFlow4(options: Flow4Options): Flow4 {
       to.address === broadcast ? broadcastText : textOfAddress(to.address),
     )
     if (left_out.length > 0) log.debug({ left_out }, 'options did not fit into an answer')
-    metrics.packet(4, one.type, 'answered')
+    note(one, 'answered')
     metrics.seconds[4].observe((performance.now() - one.came_at) / 1000)
   }
 
@@ -148,7 +159,7 @@ export function createFlow4(options: Flow4Options): Flow4 {
       make: () => (type === 'allocate' ? allocate(one, wanted) : renew(wanted)),
       answer: outcome => settle(one, outcome),
     })
-    if (!taken) metrics.packet(4, one.type, 'overloaded')
+    if (!taken) note(one, 'overloaded')
   }
 
   async function allocate({ message }: Case, wanted: Wanted): Promise<Outcome> {

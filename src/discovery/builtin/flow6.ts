@@ -14,6 +14,7 @@ import type { Automatic, Leases } from '../driver.ts'
 import type { Facts6 } from './facts6.ts'
 import type { Source } from './flow4.ts'
 import type { Metrics } from './metrics.ts'
+import { createPacketLog } from './packet-log.ts'
 import type { Wishes } from './wishes.ts'
 import { hostNameOf, namesOf, relayOf, textOfBytes, unwrap } from './words6.ts'
 
@@ -71,7 +72,17 @@ const typeNames = new Map(
 export function createFlow6(options: Flow6Options): Flow6 {
   const { server, bindings, facts, leases, automatic, wishes, metrics, log, durable_leases } =
     options
+  const logPacket = createPacketLog(log)
   let unwritten = 0
+
+  function note({ message, type, source }: Case, result: string) {
+    metrics.packet(6, type, result)
+    logPacket(() => {
+      const { plain, nearest } = unwrap(message)
+      const { transactionId } = plain
+      return { type, result, transactionId, relay: relayOf(nearest), from: source.address }
+    })
+  }
 
   function settle(one: Case, isRepeated: boolean) {
     const { message, door, source } = one
@@ -91,21 +102,22 @@ export function createFlow6(options: Flow6Options): Flow6 {
     const told = given.effects as readonly Told[]
     const written = told.map(effect => carryOut({ effect, now, plain, nearest }))
     const { reply } = given
-    if (!reply) return metrics.packet(6, one.type, given.reason ?? 'nothing')
+    if (!reply) return note(one, given.reason ?? 'nothing')
     if (!durable_leases || written.length === 0) return send(one, reply)
-    if (unwritten >= unwrittenMax) return metrics.packet(6, one.type, 'overloaded')
+    if (unwritten >= unwrittenMax) return note(one, 'overloaded')
     unwritten += 1
     Promise.all(written)
       .finally(() => {
         unwritten -= 1
       })
       .then(() => send(one, reply))
-      .catch(error => log.error({ error }, 'a client was not answered'))
+      .catch(error => log.error({ err: error }, 'a client was not answered'))
   }
 
-  function send({ door, source, type, came_at }: Case, reply: NonNullable<Answer['reply']>) {
-    door.send(encodeMessage(reply.message), reply.port, source.address)
-    metrics.packet(6, type, 'answered')
+  function send(one: Case, reply: NonNullable<Answer['reply']>) {
+    const { door, source, came_at } = one
+    door.send(encodeMessage(reply.message), reply.port ?? source.port, source.address)
+    note(one, 'answered')
     metrics.seconds[6].observe((performance.now() - came_at) / 1000)
   }
 
@@ -152,7 +164,7 @@ export function createFlow6(options: Flow6Options): Flow6 {
       },
       answer: () => settle(one, true),
     })
-    if (!taken) metrics.packet(6, one.type, 'overloaded')
+    if (!taken) note(one, 'overloaded')
   }
 
   async function allocate({ message }: Case, { link, duid, iaid, named, isFinal }: Wanted) {

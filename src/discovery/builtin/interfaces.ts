@@ -56,7 +56,13 @@ type IpLink = {
   readonly ifname?: string
   readonly ifindex?: number
   readonly flags?: readonly string[]
-  readonly addr_info?: readonly { readonly family?: string; readonly local?: string }[]
+  readonly addr_info?: readonly {
+    readonly family?: string
+    readonly local?: string
+    /** Nothing can be bound to it yet, or ever (RFC 4862 §5.4). */
+    readonly tentative?: boolean
+    readonly dadfailed?: boolean
+  }[]
 }
 
 /**
@@ -71,7 +77,9 @@ export async function surroundingsOf(namespace: string): Promise<Surroundings> {
   const links = JSON.parse(stdout || '[]') as readonly IpLink[]
   const interfaces = links.map(({ ifname = '', ifindex = 0, flags = [], addr_info = [] }) => {
     const of = (family: string) =>
-      addr_info.flatMap(one => (one.family === family && one.local ? [one.local] : []))
+      addr_info
+        .filter(one => !one.tentative && !one.dadfailed)
+        .flatMap(one => (one.family === family && one.local ? [one.local] : []))
     return {
       name: ifname,
       index: ifindex,

@@ -9,8 +9,8 @@ export type ListenerOptions = {
   readonly config: Pick<DiscoveryConfig, 'networks' | 'relay_listen'>
   readonly ports: Readonly<Record<4 | 6, number>>
   readonly inherited: ReadonlyMap<string, number>
-  /** Versions of the subnets that a network has. */
-  readonly versionsOf: (network_id: string) => ReadonlySet<4 | 6>
+  /** The CIDRs of the subnets that a network has. */
+  readonly cidrsOf: (network_id: string) => readonly string[]
   readonly receive: Receive
   readonly log: Logger
 }
@@ -32,7 +32,7 @@ const namespacesAtOnce = 10
 const soonMs = 300
 
 export function createListener(options: ListenerOptions): Listener {
-  const { config, ports, inherited, versionsOf, receive, log } = options
+  const { config, ports, inherited, cidrsOf, receive, log } = options
   const namespaces = [...namespacesOf(config)]
   const elsewhere = namespaces.filter(one => one !== null)
   const surroundings = new Map<string | null, Surroundings | string>()
@@ -43,7 +43,7 @@ export function createListener(options: ListenerOptions): Listener {
   let isStopped = false
   let isSoon = false
   /** Looks come one after the other. */
-  let last: Promise<unknown> = Promise.resolve()
+  let last: Promise<void> = Promise.resolve()
 
   async function see(namespace: string | null) {
     try {
@@ -61,20 +61,26 @@ export function createListener(options: ListenerOptions): Listener {
     }
   }
 
-  async function follow() {
-    const plan = planSockets({ config, versionsOf, surroundings, inherited })
-    const failures = isStopped ? [] : await sockets.follow(plan.sockets)
-    const found = [...plan.refusals, ...plan.problems, ...failures]
+  const plan = () => planSockets({ config, cidrsOf, surroundings, inherited })
+
+  /** Opens and closes what has to be, and says what does not work. */
+  async function follow(): Promise<readonly string[]> {
+    if (isStopped) return []
+    const planned = plan()
+    const failures = await sockets.follow(planned.sockets)
+    return [...planned.refusals, ...planned.problems, ...failures]
+  }
+
+  function report(found: readonly string[]) {
     for (const problem of found)
       if (!problems.includes(problem)) log.error({ problem }, 'not served')
     for (const problem of problems) if (!found.includes(problem)) log.info({ problem }, 'is over')
     problems = found
-    return plan
   }
 
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
     const next = last.then(work)
-    last = next.catch(error => log.error({ error }, 'could not look after the sockets'))
+    last = next.catch(() => {}) // Whoever asked for it hears of it.
     return next
   }
 
@@ -87,9 +93,9 @@ export function createListener(options: ListenerOptions): Listener {
       turn = turn + namespacesAtOnce < elsewhere.length ? turn + namespacesAtOnce : 0
       void inTurn(async () => {
         await seeAll(namespaces.includes(null) ? [null, ...some] : some)
-        await follow()
+        report(await follow())
       })
-        .catch(() => {}) // It has been logged.
+        .catch(error => log.error({ err: error }, 'could not look after the sockets'))
         .finally(() => schedule(lookMs))
     }, ms)
   }
@@ -103,16 +109,19 @@ export function createListener(options: ListenerOptions): Listener {
   return {
     send: sockets.send,
     problems: () => problems,
-    look: () => inTurn(async () => void (await follow())),
+    look: () => inTurn(async () => report(await follow())),
     async start() {
+      if (namespaces.length === 0) {
+        throw new DiscoveryError('no network has an interface, and relay_listen has no address')
+      }
       await inTurn(async () => {
         await seeAll(namespaces)
-        const { refusals } = await follow()
-        const [reason] = refusals.length > 0 || sockets.count() === 0 ? problems : []
-        if (reason === undefined) return
-        isStopped = true
-        sockets.close()
-        throw new DiscoveryError(reason)
+        const [refusal] = plan().refusals
+        if (refusal !== undefined) throw new DiscoveryError(refusal)
+        const found = await follow()
+        const [reason] = sockets.count() === 0 ? found : []
+        if (reason !== undefined) throw new DiscoveryError(reason)
+        report(found)
       })
       schedule(lookMs)
     },

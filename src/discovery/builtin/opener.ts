@@ -48,7 +48,10 @@ async function work({ type, sockets }: Task) {
       await tell({ index, error: error instanceof Error ? error.message : String(error) })
     }
   }
-  if (!pipe) return process.disconnect?.()
+  if (!pipe) {
+    if (process.connected) process.disconnect()
+    return
+  }
   const read = createFrameReader(({ socket, address, port, packet }) => {
     open.get(socket)?.send(packet, port, address)
   })

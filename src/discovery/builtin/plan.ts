@@ -1,4 +1,5 @@
 import { formatAddress, parseAddress } from '../../ip/address.ts'
+import { parsePrefix, prefixHolds } from '../../ip/prefix.ts'
 import type { DiscoveryConfig } from '../config.ts'
 import type { Interface, Surroundings } from './interfaces.ts'
 
@@ -36,8 +37,8 @@ export type Plan = {
 
 export type PlanInput = {
   readonly config: Pick<DiscoveryConfig, 'networks' | 'relay_listen'>
-  /** Versions of the subnets that a network has. */
-  readonly versionsOf: (network_id: string) => ReadonlySet<4 | 6>
+  /** The CIDRs of the subnets that a network has. */
+  readonly cidrsOf: (network_id: string) => readonly string[]
   /** By namespace; a text says why it cannot be looked into. */
   readonly surroundings: ReadonlyMap<string | null, Surroundings | string>
   /** Sockets that were handed over, by the interface to which each is bound. */
@@ -88,7 +89,7 @@ const keyOf = (
 ) => [version, namespace ?? '', around.number, address, name, index].join(' ')
 
 /** Interfaces on which machines of networks are. */
-function planServed({ config, versionsOf, inherited }: PlanInput, place: Place): Plan {
+function planServed({ config, cidrsOf, inherited }: PlanInput, place: Place): Plan {
   const { namespace, around } = place
   const sockets: SocketPlan[] = []
   const problems: string[] = []
@@ -104,15 +105,23 @@ function planServed({ config, versionsOf, inherited }: PlanInput, place: Place):
       problems.push(`there is no interface ${name}${within(place)}${own ? ' that is up' : ''}`)
       continue
     }
-    const versions = versionsOf(network.id)
-    if (versions.has(6)) sockets.push(...sockets6(place, network, own))
-    if (!versions.has(4)) continue
+    const prefixes = cidrsOf(network.id).flatMap(cidr => parsePrefix(cidr)?.prefix ?? [])
+    const has = (version: 4 | 6) => prefixes.some(prefix => prefix.version === version)
+    if (has(6)) sockets.push(...sockets6(place, network, own))
+    if (!has(4)) continue
     const fd = namespace === null ? (inherited.get(name) ?? null) : null
     const refusal = fd === null ? whyNotAlone(place, own, served) : null
     if (refusal !== null) refusals.push(refusal)
     else if (own.v4.length === 0) {
       problems.push(`interface ${name}${within(place)} has no IPv4 address to answer from`)
-    } else sockets.push(...sockets4(place, network, own, fd))
+    } else {
+      // An address that machines reach without a router, if there is one.
+      const near = own.v4.find(text => {
+        const address = parseAddress(text)
+        return address && prefixes.some(prefix => prefixHolds(prefix, address))
+      })
+      sockets.push(...sockets4({ place, network, own, server: near ?? own.v4[0] ?? '', fd }))
+    }
   }
   return { sockets, problems, refusals }
 }
@@ -139,13 +148,20 @@ function whyNotAlone(
   return `interface ${name}${within(place)} is not the only one there (${names.join(', ')}), and a broadcast does not say by which it came: ${way}; ${guide}`
 }
 
-function sockets4(
-  place: Place,
-  network: ServedNetworkConfig,
-  own: Interface,
-  fd: number | null,
-): SocketPlan[] {
-  const [server = ''] = own.v4
+function sockets4({
+  place,
+  network,
+  own,
+  server,
+  fd,
+}: {
+  readonly place: Place
+  readonly network: ServedNetworkConfig
+  readonly own: Interface
+  /** The address for what goes to all. */
+  readonly server: string
+  readonly fd: number | null
+}): SocketPlan[] {
   const common = {
     version: 4 as const,
     namespace: place.namespace,

@@ -56,6 +56,7 @@ export function createSockets({ ports, log, receive, onTrouble }: SocketsOptions
       adopt(plan, channelOf(await bindSocket(plan, ports[plan.version])))
       return []
     } catch (error) {
+      if (isSpare(plan)) return []
       return [`cannot listen: ${error instanceof Error ? error.message : error}`]
     }
   }
@@ -64,8 +65,8 @@ export function createSockets({ ports, log, receive, onTrouble }: SocketsOptions
     const outcomes = await openElsewhere(namespace, plans, ports)
     return plans.flatMap((plan, index) => {
       const outcome = outcomes[index] ?? 'nothing was heard of it'
-      if (typeof outcome === 'string') return [`cannot listen in ${namespace}: ${outcome}`]
-      adopt(plan, outcome)
+      if (typeof outcome !== 'string') adopt(plan, outcome)
+      else if (!isSpare(plan)) return [`cannot listen in ${namespace}: ${outcome}`]
       return []
     })
   }
@@ -96,6 +97,13 @@ export function createSockets({ ports, log, receive, onTrouble }: SocketsOptions
     },
   }
 }
+
+/**
+ * At a link-local address clients only hear that they are to send to all (RFC 8415 §18.3.2). While the
+ * address is new it cannot be bound to, so it is tried again without a word.
+ */
+const isSpare = ({ version, is_unicast, takes_remote }: SocketPlan) =>
+  version === 6 && is_unicast && !takes_remote
 
 function byNamespace(plans: readonly SocketPlan[]): Map<string, SocketPlan[]> {
   const groups = new Map<string, SocketPlan[]>()

@@ -49,7 +49,7 @@ export function createWishes({ log }: { readonly log: Logger }): Wishes {
       const isLate = performance.now() - entry.asked_at > patienceMs
       if (!isLate) (entry.answer as (outcome: Outcome) => void)(outcome)
     } catch (error) {
-      log.error({ error, network_id }, `could not ${kind} an address`)
+      log.error({ err: error, network_id }, `could not ${kind} an address`)
     }
   }
 

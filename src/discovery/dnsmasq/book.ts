@@ -135,7 +135,11 @@ export function createBook({ canForget }: { readonly canForget: boolean }): Book
         ...all.filter(({ host }) => host.type === 'client'),
         ...all.filter(({ host }) => host.type === 'interface'),
       ]
-      return ordered.flatMap(linesOf)
+      // For each line of IPv4 dnsmasq looks at all that it has by then.
+      return [
+        ...ordered.flatMap(({ lines4 }) => lines4.map(({ text }) => text)),
+        ...ordered.flatMap(({ line6 }) => line6 ?? []),
+      ]
     },
     options() {
       const sets = new Map([...entries.values()].flatMap(entry => [...entry.sets]))

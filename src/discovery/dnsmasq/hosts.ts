@@ -35,6 +35,8 @@ export type EntryFacts = {
   readonly now: number
   /** Whether another host of the network has its DUID, too. */
   readonly isDuidShared: boolean
+  /** A DUID by which it calls itself, where none is known of it. */
+  readonly learned_duid: string | null
   /** Until when addresses are withheld that a client declined a moment ago. */
   readonly declined: ReadonlyMap<string, number>
 }
@@ -145,10 +147,10 @@ export const goneLine = (names: readonly string[]) => names.join(',')
 function namesOf(
   { mac_address, client_id, duid }: ServedHost,
   version: 4 | 6,
-  { isDuidShared }: EntryFacts,
+  { isDuidShared, learned_duid }: EntryFacts,
   unsaid: string[],
 ): string[] {
-  const id = version === 4 ? client_id : isDuidShared ? null : duid
+  const id = version === 4 ? client_id : isDuidShared ? null : (duid ?? learned_duid)
   const names = mac_address === null ? [] : [mac_address]
   if (id === null) {
     if (version === 6 && duid !== null && mac_address === null) unsaid.push('shared DUIDs')

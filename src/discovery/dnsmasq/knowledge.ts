@@ -12,6 +12,8 @@ export type Knowledge = {
   entriesOf(keys: Iterable<string>): Map<string, Entry | null>
   /** Looks at all networks and hosts anew. */
   all(): Map<string, Entry | null>
+  /** A host calls itself so. */
+  learn(key: string, duid: string): void
   /** What dnsmasq cannot do with the networks. */
   unserved(): string[]
 }
@@ -31,6 +33,7 @@ export function createKnowledge(options: KnowledgeOptions): Knowledge {
   const { served, networkIds, lease_seconds, book, declined } = options
   const subnets = new Map<string, Subnet>()
   const keysByDuid = new Map<string, Set<string>>()
+  const learned = new Map<string, string>()
 
   const networks = () => networkIds.flatMap(id => served.get(id)?.network ?? [])
 
@@ -65,7 +68,9 @@ export function createKnowledge(options: KnowledgeOptions): Knowledge {
     for (const key of all) {
       const { network_id, host } = hostOf(key)
       const isDuidShared = (keysByDuid.get(`${network_id} ${host?.duid}`)?.size ?? 0) > 1
-      const facts = { network_id, subnets, now, isDuidShared, declined }
+      if (!host) learned.delete(key)
+      const learned_duid = learned.get(key) ?? null
+      const facts = { network_id, subnets, now, isDuidShared, learned_duid, declined }
       entries.set(key, host ? entryOf(host, facts) : null)
     }
     return entries
@@ -85,6 +90,9 @@ export function createKnowledge(options: KnowledgeOptions): Knowledge {
         for (const host_id of served.get(id)?.hosts.keys() ?? []) keys.add(keyOf(id, host_id))
       }
       return entriesOf(keys)
+    },
+    learn(key, duid) {
+      learned.set(key, duid)
     },
     unserved: () =>
       networks()

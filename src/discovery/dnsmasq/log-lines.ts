@@ -64,7 +64,8 @@ const readers: readonly Read[] = [
     /^disabling DHCP static address ([0-9a-f.:]+) for /,
     ([, address = '']) => ({ type: 'declined', address }),
   ],
-  [/^(.* at line \d+ of \/\S+)$/, ([, text = '']) => ({ type: 'error', text })],
+  // Lines of messages begin with a number.
+  [/^((?!\d+ ).* at line \d+ of \/\S+)$/, ([, text = '']) => ({ type: 'error', text })],
 ]
 
 /** What a line says; null for what does not matter here. */

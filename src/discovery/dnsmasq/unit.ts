@@ -13,10 +13,10 @@ import { createLeaseTable } from './lease-table.ts'
 import { type LogLine, readLogLine } from './log-lines.ts'
 import { createNames } from './names.ts'
 import { conflictIn, placeOf, type UnitPlan } from './plan.ts'
+import { canReadTagsAgain, commandOf } from './program.ts'
 import { createSchedule } from './schedule.ts'
 import { supervise } from './supervise.ts'
 import { createUnknowns } from './unknowns.ts'
-import { canReadTagsAgain } from './version.ts'
 
 /** One dnsmasq, and what it is fed with. */
 export type Unit = {
@@ -88,6 +88,11 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
     subnets: () => knowledge.subnets.values(),
     named: book.named,
     onHost: (network_id, host_id) => void refresh(new Set([keyOf(network_id, host_id)])),
+    onDuid({ network_id, host }, said) {
+      const key = keyOf(network_id, host.id)
+      knowledge.learn(key, said)
+      void refresh(new Set([key]))
+    },
     onRefused: (entry, client) => void safely(() => end(inTheWay(table, entry, client))),
   })
   const supervised = supervise({
@@ -344,6 +349,8 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
   return {
     async start() {
       await makeFolders(folder, files)
+      // Whose leases they are has to be known.
+      takeAll()
       await events.start()
       await refreshAll()
       return fault
@@ -387,12 +394,3 @@ export function createUnit({ plan, context, folder }: UnitOptions): Unit {
 
 const networkOf = (change: Change) =>
   change.type === 'network' ? change.network.id : change.network_id
-
-function commandOf(
-  namespace: string | null,
-  program: string,
-  configuration: string,
-): [string, ...string[]] {
-  const command = [program, '--keep-in-foreground', `--conf-file=${configuration}`] as const
-  return namespace === null ? [...command] : ['ip', 'netns', 'exec', namespace, ...command]
-}

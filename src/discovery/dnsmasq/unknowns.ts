@@ -18,6 +18,8 @@ export type UnknownsOptions = {
   readonly named: (name: string) => readonly Entry[]
   /** A host has come by an address. */
   readonly onHost: (network_id: string, host_id: string) => void
+  /** A host calls itself by a DUID that it is not known by. */
+  readonly onDuid: (entry: Entry, duid: string) => void
   /** A known host gets none, though it may have some. */
   readonly onRefused: (entry: Entry, client: string) => void
 }
@@ -32,7 +34,7 @@ const refusedMilliseconds = 30_000
 const refusedMax = 10_000
 
 export function createUnknowns(options: UnknownsOptions): Unknowns {
-  const { automatic, networkIds, subnets, named, onHost, onRefused } = options
+  const { automatic, networkIds, subnets, named, onHost, onDuid, onRefused } = options
   const messages = new Map<string, Message>()
   const asked = new Set<string>()
   const refused = new Map<string, number>()
@@ -74,6 +76,12 @@ export function createUnknowns(options: UnknownsOptions): Unknowns {
     )
     const entry = served ?? interfaceEntry
     if (entry) return onRefused(entry, client)
+    // A relay may not say the MAC; then that in the DUID counts.
+    const said = version === 6 && mac === null ? macInDuid(client) : null
+    const [claimed] = said === null ? [] : named(said)
+    if (claimed && claimed.network_id === network_id && claimed.host.duid === null) {
+      return onDuid(claimed, client)
+    }
     const open = [...subnets()].some(
       one => one.network.id === network_id && one.version === version && one.unknown_clients,
     )
@@ -125,6 +133,12 @@ export function createUnknowns(options: UnknownsOptions): Unknowns {
       }
     },
   }
+}
+
+/** Of an Ethernet device (RFC 8415 §11.2, §11.4). */
+function macInDuid(duid: string): string | null {
+  const found = /^(?:00010001.{8}|00030001)(.{12})$/.exec(duid)?.[1]
+  return found === undefined ? null : (found.match(/../g) ?? []).join(':')
 }
 
 type Wish = {

@@ -76,7 +76,10 @@ const Explained = Type.Object({
 })
 
 /** What an address of a block is at the moment, and the rule that decides. */
-export async function explainAddress(db: Database, block_id: string, address: string) {
+export async function explainAddress(
+  db: Database,
+  { block_id, address }: { readonly block_id: string; readonly address: string },
+) {
   const [found] = await rows(db, Explained)`
     select state, allocation_id, purpose, detail from explain_address(${block_id}, ${address})`
   if (!found) throw new Error('an address is in some state')

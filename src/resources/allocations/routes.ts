@@ -27,6 +27,8 @@ import {
 } from '../../schema.ts'
 import { scopeIdOf } from '../address-scopes/store.ts'
 import { getBlock } from '../blocks/store.ts'
+import { Lease } from '../leases/schema.ts'
+import { newestLeaseOf } from '../leases/store.ts'
 import { type Allocator, allocateOnce } from './allocator-store.ts'
 import { prepareItems, readItems } from './bulk-items.ts'
 import { addressStates, allocateMany, explainAddress } from './bulk-store.ts'
@@ -165,6 +167,9 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
             }),
             purpose: Nullable(Type.String({ description: 'What alone it is given out for.' })),
             detail: Nullable(Type.String()),
+            lease: Nullable(ref(Lease), {
+              description: 'The newest of this address, whoever has it now; null as above.',
+            }),
           }),
           ...problems('block_not_found'),
         },
@@ -173,8 +178,12 @@ export const allocationRoutes: FastifyPluginAsyncTypebox<{
     async request => {
       const { block_id, address } = request.params
       await getBlock(db, block_id)
-      const found = await explainAddress(db, block_id, canonicalAddress(address, 'address'))
-      return { ...found, allocation_id: await idIfSeen({ db, request }, found.allocation_id) }
+      const place = { block_id, address: canonicalAddress(address, 'address') }
+      const found = await explainAddress(db, place)
+      const allocation_id = await idIfSeen({ db, request }, found.allocation_id)
+      const lease = await newestLeaseOf(db, place)
+      const isSeen = lease && accessTo(request).may('leases:list', { project_id: lease.project_id })
+      return { ...found, allocation_id, lease: isSeen ? lease : null }
     },
   )
 

@@ -32,6 +32,8 @@ export const eventTypes = [
   'allocation.confirmed',
   'allocation.released',
   'allocation.expired',
+  'lease.declined',
+  'lease.withholding_ended',
   'floating_ip.created',
   'floating_ip.updated',
   'floating_ip.associated',

@@ -343,7 +343,7 @@ describe('readRules', () => {
       {
         boot_files: [
           { architectures: [0], file: 'a' },
-          { architectures: [0], server: '10.0.0.', file: 'b' },
+          { architectures: [0], server: 'a..b', file: 'b' },
         ],
       },
     ],

@@ -106,7 +106,8 @@ const AddressRow = Type.Object({
 type AddressRow = Static<typeof AddressRow>
 
 /** Until when an address is told to nobody. */
-const withheldUntil = sql`null::timestamptz`
+const withheldUntil = sql`
+  (select w.withheld_until from withheld_addresses w where w.allocation_id = a.id)`
 
 const addressColumns = sql`
   a.owner_id, a.project_id, a.id as allocation_id, a.block_id, a.address, a.name, a.expires_at,

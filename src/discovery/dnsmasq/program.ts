@@ -22,3 +22,13 @@ async function ask(program: string): Promise<boolean> {
   const [, major = 0, minor = 0] = /version (\d+)\.(\d+)/.exec(stdout) ?? []
   return Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 91)
 }
+
+/** What starts dnsmasq where it is to be. */
+export function commandOf(
+  namespace: string | null,
+  program: string,
+  configuration: string,
+): [string, ...string[]] {
+  const command = [program, '--keep-in-foreground', `--conf-file=${configuration}`] as const
+  return namespace === null ? [...command] : ['ip', 'netns', 'exec', namespace, ...command]
+}
