@@ -8,7 +8,16 @@ import { createKea } from '../../src/discovery/kea/kea.ts'
 import { releaseDhclient, startDhclient, startUdhcpc } from '../helpers/dhcp-clients.ts'
 import { contextOf } from '../helpers/dhcp-context.ts'
 import { option4 } from '../helpers/dhcp4-packets.ts'
-import { acquire4, ask4, hexOfText, kindOf, tell4 } from '../helpers/exchanges.ts'
+import {
+  acquire4,
+  acquire6,
+  ask4,
+  ask6,
+  givenIn,
+  hexOfText,
+  kindOf,
+  tell4,
+} from '../helpers/exchanges.ts'
 import { type KeaDatabases, startKeaDatabases } from '../helpers/kea-database.ts'
 import { blockId, hostOf, macOf, networkOf, subnetOf } from '../helpers/kea-world.ts'
 import { type Lab, openLab, type Segment, type Space } from '../helpers/netlab.ts'
@@ -298,11 +307,43 @@ test('what happened to leases while nobody followed is reported and put right', 
   expect(leases.news.map(({ address, ends_at }) => ({ address, ends_at }))).toEqual([
     { address: '10.40.0.11', ends_at: (seconds + 3600) * 1000 },
   ])
-  await waitUntil(
-    'the other has ended',
-    () => /^10\.40\.0\.99,[^,]*,[^,]*,0,/m.test(readFileSync(path, 'utf8')),
-    10,
+  const isEnded = (address: string) => () =>
+    readFileSync(path, 'utf8')
+      .split('\n')
+      .some(one => one.startsWith(`${address},`) && one.split(',')[3] === '0')
+  await waitUntil('the other has ended', isEnded('10.40.0.99'), 10)
+
+  // A host that has gone meanwhile.
+  for (const one of drivers.splice(0)) await one.stop()
+  const networks = [{ network: networkOf(1, lanSubnets), hosts: [] }]
+  await start({ folder, networks, kea: { run: true, database_url: first.database_url } })
+  await waitUntil('it has ended', isEnded('10.40.0.11'), 10)
+})
+
+test('a machine that calls itself by another name gets what it had', async () => {
+  const client_id = '01aabb'
+  const host = hostOf(
+    1,
+    [
+      [1, '10.40.0.11'],
+      [2, 'fd40::11'],
+    ],
+    { client_id },
   )
+  await start({ networks: [{ network: networkOf(1, lanSubnets), hosts: [host] }] })
+  expect((await acquire4(client, { mac: macOf(1) })).yiaddr).toBe('10.40.0.11')
+  expect((await acquire4(client, { mac: macOf(50), client_id })).yiaddr).toBe('10.40.0.11')
+
+  const machine = await PacketClient.open(await lan.machine('renamed', { mac: macOf(1) }))
+  const bare = macOf(1).replaceAll(':', '')
+  for (const duid of [`00030001${bare}`, `000100010000000a${bare}`]) {
+    await waitUntil(
+      'it gets its address',
+      async () => givenIn(await ask6(machine, 'solicit', { duid })).includes('fd40::11'),
+      20,
+    )
+    expect(givenIn(await acquire6(machine, { duid }))).toEqual(['fd40::11'])
+  }
 })
 
 test('changes wait for the database, and come when it is there again', async () => {

@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import type { Json } from './configuration.ts'
+import { withoutSecrets } from './process.ts'
 
 /** Commands to a Kea through its control socket. */
 export type Control = {
@@ -31,7 +32,8 @@ export function createControl(path: string): Control {
       )
       const said = JSON.parse(text) as { result: number; text?: string; arguments?: Json }
       if (said.result === empty) return null
-      if (said.result !== success) throw new KeaRefused(said.text ?? `${name} failed`)
+      if (said.result !== success)
+        throw new KeaRefused(withoutSecrets(said.text ?? `${name} failed`))
       return said.arguments ?? {}
     },
   }

@@ -19,8 +19,8 @@ const associated =
 const waitingMax = 1000
 
 /**
- * Puts together what lines say of machines that asked in vain. Of DHCPv6 clients the association is said
- * in a line of its own, in another file, and only if it is one of addresses.
+ * What lines say of machines that asked in vain. Of DHCPv6 clients the association is said in a line of
+ * its own, in another file, and only if it is one of addresses: then a failure is told once more.
  */
 export function createFailureReader(): (line: string) => Failure | null {
   const failures = new Map<string, Failure>()
@@ -48,9 +48,9 @@ export function createFailureReader(): (line: string) => Failure | null {
     const found = readFailure(line)
     if (!found || found.version === 4) return found?.failure ?? null
     const iaid = associations.get(found.label)
-    return iaid === undefined
-      ? keep(failures, found.label, found.failure)
-      : join(found.failure, iaid, found.label)
+    if (iaid !== undefined) return join(found.failure, iaid, found.label)
+    keep(failures, found.label, found.failure)
+    return found.failure
   }
 }
 

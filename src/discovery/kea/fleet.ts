@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ClientNames } from '../../dhcp/client-names.ts'
 import type { IpVersion } from '../../ip/address.ts'
 import { DiscoveryError, type DriverContext } from '../driver.ts'
 import { describe, type Json } from './configuration.ts'
@@ -7,7 +8,7 @@ import { createFedServer } from './fed-server.ts'
 import { interfacesOf } from './interfaces.ts'
 import { type LeaseWatch, watchLeases } from './lease-watch.ts'
 import { type Group, groupPlaces, hasSubnets } from './places.ts'
-import type { Freed, Reservations } from './reservations.ts'
+import type { Freed, HostKey, Reservations } from './reservations.ts'
 import { createRunServer } from './run-server.ts'
 import type { KeaServer } from './server.ts'
 import type { SubnetIds } from './subnet-ids.ts'
@@ -38,6 +39,8 @@ type Member = {
   readonly server: KeaServer
   /** The networks of the namespace, as they were when it was configured. */
   group: Group
+  /** Whether its leases were not yet compared with what is served. */
+  isNew: boolean
   watch: LeaseWatch | null
   unknown: UnknownClients | null
 }
@@ -84,7 +87,7 @@ export function createFleet(options: FleetOptions): Fleet {
     if (!hasSubnets(group, version)) return null
     const server = createServer(group, version, () => members.get(key)?.group ?? group)
     if (!server) return null
-    const member = { server, group, watch: null, unknown: null }
+    const member = { server, group, isNew: true, watch: null, unknown: null }
     members.set(key, member)
     return member
   }
@@ -102,11 +105,19 @@ export function createFleet(options: FleetOptions): Fleet {
       positionFile: join(folder, `leases-${name}.json`),
       onHost,
     })
+    if (member.isNew) await member.watch.reviewAll()
+    member.isNew = false
     if (paths.length === 0) return
     const placeOf = (id: number) => places.get(id) ?? null
     member.unknown ??= await helpUnknownClients({
-      ...{ context, version, paths, reservations, placeOf, onHost },
+      ...{ context, version, paths, reservations, placeOf, onHost, onRenamed },
     })
+  }
+
+  async function onRenamed(key: HostKey, names: ClientNames): Promise<void> {
+    for (const place of reservations.addressesOf(key)) {
+      for (const { watch } of members.values()) await watch?.yieldTo(names, place)
+    }
   }
 
   /** What one Kea cannot be told, and why. */

@@ -64,10 +64,9 @@ export async function followFile(options: FollowOptions): Promise<FollowedFile> 
       if (bytesRead === 0) return
       const bytes = Buffer.concat([rest, buffer.subarray(0, bytesRead)])
       const end = bytes.lastIndexOf(10) + 1
-      rest = bytes.subarray(end)
-      if (end === 0) continue
-      await take(bytes.toString('utf8', 0, end - 1).split('\n'), { file, offset })
+      if (end > 0) await take(bytes.toString('utf8', 0, end - 1).split('\n'), { file, offset })
       offset += end
+      rest = bytes.subarray(end)
     }
   }
 

@@ -24,6 +24,11 @@ export async function interfacesOf(group: Group, version: IpVersion): Promise<st
   if (missing !== undefined) {
     throw new DiscoveryError(`networks: there is no interface ${missing}${where}`)
   }
+  for (const name of direct) {
+    const own = devices.find(({ ifname }) => ifname === name)?.addr_info ?? []
+    if (own.some(({ local = '' }) => parseAddress(local)?.version === version)) continue
+    throw new DiscoveryError(`networks: the interface ${name}${where} has no IPv${version} address`)
+  }
   const relayed = group.relay_listen.flatMap(text => {
     const address = parseAddress(text)
     if (!address) throw new DiscoveryError(`relay_listen: ${text} is no address`)

@@ -1,4 +1,4 @@
-import type { ServedHost } from '../../dhcp/served.ts'
+import type { ClientNames } from '../../dhcp/client-names.ts'
 import type { LeaseRow } from './lease-file.ts'
 
 /** A lease that Kea has now. */
@@ -52,8 +52,10 @@ export function createLeaseBook(): LeaseBook {
   }
 }
 
+type Names = Pick<ClientNames, 'mac_address' | 'client_id' | 'duid'>
+
 /** Whether a lease is that of a host, by any of its names. */
-export function isOf(held: Pick<Held, 'mac_address' | 'client_id' | 'duid'>, host: ServedHost) {
+export function isOf(held: Names, host: Names): boolean {
   const same = (a: string | null, b: string | null) => a !== null && a === b
   return (
     same(held.mac_address, host.mac_address) ||

@@ -1,10 +1,11 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import type { ClientNames } from '../../dhcp/client-names.ts'
 import type { DriverContext } from '../driver.ts'
 import { type FollowedFile, followFile, type Position } from './follow-file.ts'
 import { createLeaseBook, type Held, isOf } from './lease-book.ts'
 import { createLeaseReader, type LeaseRow } from './lease-file.ts'
 import { onlyRelay } from './places.ts'
-import type { Holder, Reservations } from './reservations.ts'
+import type { Freed, Holder, Reservations } from './reservations.ts'
 import type { KeaServer } from './server.ts'
 
 /** The leases of one Kea: what it gives is told on, and what it must not keep is taken from it. */
@@ -12,6 +13,8 @@ export type LeaseWatch = {
   /** Looks whether the lease of an address is of who has the address now, and ends it if not. */
   review(subnet_id: number, address: string): Promise<void>
   reviewAll(): Promise<void>
+  /** Ends the lease of an address, if it goes by none of these names. */
+  yieldTo(names: ClientNames, place: Freed): Promise<void>
   problems(): readonly string[]
   stop(): Promise<void>
 }
@@ -68,19 +71,15 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
     })
   }
 
+  /** Takes over a row, and tells of it if it is new. */
   async function take(row: LeaseRow, isNew: boolean): Promise<void> {
     if (!isOurs(row.subnet_id)) return
     // Kea writes seconds: an event is told as late in its second as it can have been.
     const now = Date.now()
     const turn = book.take(row, now)
-    if (!isNew) return
-    if (turn.type === 'bound') {
-      await review(row.subnet_id, row.address)
-      await record(row, row, 'bound', Math.min(row.at + 999, now))
-      wantRenewal(row.subnet_id, row.address)
-    } else if (turn.type === 'declined') {
-      await record(row, turn.before, 'declined', Math.min(row.at + 999, now))
-    } else if (turn.type === 'released') await record(row, turn.before, 'released', now)
+    if (!isNew || turn.type === 'nothing') return
+    const at = turn.type === 'released' ? now : Math.min(row.at + 999, now)
+    await record(row, turn.type === 'bound' ? row : turn.before, turn.type, at)
   }
 
   function wantRenewal(subnet_id: number, address: string): void {
@@ -110,10 +109,14 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
     }
     const { network_id, host_id, allocation_id } = holder
     const lease_seconds = Math.ceil((ends_at - Date.now()) / 1000)
-    const answer = await automatic.renew({ network_id, host_id, allocation_id, lease_seconds })
-    if (answer === 'unavailable') return
+    try {
+      const answer = await automatic.renew({ network_id, host_id, allocation_id, lease_seconds })
+      if (answer === 'unavailable') return
+      onHost(network_id, host_id)
+    } catch (error) {
+      log.error({ err: error, host_id }, 'a hold is not renewed')
+    }
     toRenew.delete(key)
-    onHost(network_id, host_id)
   }
 
   async function review(subnet_id: number, address: string): Promise<void> {
@@ -152,34 +155,39 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
   // What Kea has put aside to shorten it; the newest last.
   for (const part of [`${path}.completed`, `${path}.2`, `${path}.1`]) {
     if (!existsSync(part)) continue
-    for (const row of parse(readFileSync(part, 'utf8').split('\n'))) {
-      await take(row, row.at >= (known?.until ?? Number.POSITIVE_INFINITY))
-    }
+    const rows = parse(readFileSync(part, 'utf8').split('\n'))
+    const since = known?.until ?? Number.POSITIVE_INFINITY
+    await Promise.all(rows.map(row => take(row, row.at >= since)))
   }
 
-  let file: FollowedFile | null = null
   let until = known?.until ?? 0
   let kept = ''
-  /** Rows before this place in the file were told on. */
-  let place = 0
   let isCaughtUp = false
 
   async function takeLines(lines: readonly string[], begin: Position): Promise<void> {
     const isSame = known?.position?.file === begin.file
-    place = begin.offset
+    const isTold = (place: number, row: LeaseRow) =>
+      isSame ? place <= (known?.position?.offset ?? 0) : row.at < (known?.until ?? 0)
+    let place = begin.offset
+    const taken: LeaseRow[] = []
+    const told: Promise<void>[] = []
     for (const line of lines) {
       place += Buffer.byteLength(line) + 1
       const row = read(line)
       if (!row) continue
-      const wasTold = isSame
-        ? place <= (known?.position?.offset ?? 0)
-        : row.at < (known?.until ?? 0)
-      await take(row, isCaughtUp || !wasTold)
+      taken.push(row)
+      told.push(take(row, isCaughtUp || !isTold(place, row)))
       until = Math.max(until, row.at)
+    }
+    await Promise.all(told)
+    // What stands in earlier rows may be over: only what is there at the end counts.
+    for (const { subnet_id, address } of isCaughtUp ? taken : []) {
+      await review(subnet_id, address)
+      wantRenewal(subnet_id, address)
     }
   }
 
-  file = await followFile({
+  const file: FollowedFile = await followFile({
     path,
     take: takeLines,
     onError: error => {
@@ -187,12 +195,9 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
     },
   })
   isCaughtUp = true
-  for (const [key, { subnet_id }] of book.entries()) {
-    wantRenewal(subnet_id, key.slice(key.indexOf(' ') + 1))
-  }
 
   function keep(): void {
-    const text = JSON.stringify({ position: file?.position() ?? null, until })
+    const text = JSON.stringify({ position: file.position(), until })
     if (text === kept) return
     kept = text
     writeFileSync(`${positionFile}.new`, text, { mode: 0o600 })
@@ -207,16 +212,22 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
 
   return {
     review,
+    async yieldTo(names, { subnet_id, address }) {
+      const held = book.find(subnet_id, address)
+      if (held && !held.is_declined && !isOf(held, names)) await end(subnet_id, address, held)
+    },
     async reviewAll() {
       for (const [key, { subnet_id }] of [...book.entries()]) {
-        await review(subnet_id, key.slice(key.indexOf(' ') + 1))
+        const address = key.slice(key.indexOf(' ') + 1)
+        await review(subnet_id, address)
+        wantRenewal(subnet_id, address)
       }
     },
     problems: () => (fault === null ? [] : [fault]),
     async stop() {
       isStopped = true
       for (const timer of timers) clearInterval(timer)
-      await file?.close()
+      await file.close()
       keep()
     },
   }

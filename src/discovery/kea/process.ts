@@ -19,13 +19,19 @@ export type ChildOptions = {
 }
 
 const graceMilliseconds = 5000
+const lineMax = 1000
+
+/** Kea quotes its configuration when it refuses it. */
+export const withoutSecrets = (text: string): string =>
+  text.replace(/("password": *")(?:[^"\\]|\\.)*"/g, '$1*"').slice(0, lineMax)
 
 export function startChild({ command, folder, onLine }: ChildOptions): Child {
   const [program = '', ...args] = command
   const child = spawn(program, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   let complaint: string | null = null
   for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on('line', line => {
+    createInterface({ input: stream }).on('line', whole => {
+      const line = withoutSecrets(whole)
       const [, text] = /(?:ERROR|FATAL)\s+\[[^\]]*\] (\S.*)$/.exec(line) ?? []
       complaint = text ?? (/^(env|ip|exec of|Cannot|Error)/i.test(line) ? line : complaint)
       onLine(line)

@@ -19,8 +19,10 @@ export type Reservations = {
   /** The rows that are in force, by digest. */
   readonly wanted: ReadonlyMap<string, HostRow>
   holderOf(subnet_id: number, address: string): Holder | null
-  /** Whether any of these names is that of an interface on a network. */
-  isKnown(network_id: string, names: ClientNames): boolean
+  /** The interface on a network that has any of these names. */
+  knownAs(network_id: string, names: ClientNames): string | null
+  /** What a host has in Kea. */
+  addressesOf(key: HostKey): readonly Freed[]
   /** Digests that came or went since this was asked, and addresses that were taken from somebody. */
   takeChanges(): { readonly digests: ReadonlySet<string>; readonly freed: readonly Freed[] }
   /** Hosts of which the time has come to work them out anew, and when it comes for the next. */
@@ -133,8 +135,19 @@ export function createReservations(): Reservations {
       networks.delete(network_id)
     },
     holderOf: (subnet_id, address) => holders.get(addressKey(subnet_id, address)) ?? null,
-    isKnown: (network_id, names) =>
-      namesOf(names).some(name => networks.get(network_id)?.names.has(name)),
+    knownAs(network_id, names) {
+      const known = networks.get(network_id)?.names
+      return namesOf(names).reduce<string | null>(
+        (id, name) => id ?? known?.get(name) ?? null,
+        null,
+      )
+    },
+    addressesOf({ network_id, host_id }) {
+      const rows = networks.get(network_id)?.hosts.get(host_id)?.rows ?? []
+      return rows.flatMap(({ subnet_id, reserved }) =>
+        reserved.map(({ address }) => ({ subnet_id, address })),
+      )
+    },
     takeChanges() {
       const changes = { digests, freed }
       digests = new Set()

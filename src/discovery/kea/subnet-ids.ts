@@ -14,6 +14,14 @@ export function openSubnetIds(path: string): SubnetIds {
   const text = existsSync(path) ? readFileSync(path, 'utf8') : '{}'
   const ids = new Map(Object.entries(JSON.parse(text) as Record<string, number>))
   const taken = new Set(ids.values())
+  let isSaving = false
+
+  function save(): void {
+    isSaving = false
+    writeFileSync(`${path}.new`, JSON.stringify(Object.fromEntries(ids)), { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+
   return {
     of(network_id, block_id) {
       const key = `${network_id}/${block_id}`
@@ -24,8 +32,8 @@ export function openSubnetIds(path: string): SubnetIds {
       while (taken.has(id)) id = 1 + (id % idMax)
       ids.set(key, id)
       taken.add(id)
-      writeFileSync(`${path}.new`, JSON.stringify(Object.fromEntries(ids)), { mode: 0o600 })
-      renameSync(`${path}.new`, path)
+      if (!isSaving) setImmediate(save)
+      isSaving = true
       return id
     },
   }

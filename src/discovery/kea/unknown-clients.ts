@@ -1,10 +1,11 @@
 import type { ClientNames } from '../../dhcp/client-names.ts'
+import { macOfDuid } from '../../dhcp/v6/identity.ts'
 import type { IpVersion } from '../../ip/address.ts'
 import { clientIdOf, type DriverContext } from '../driver.ts'
 import { classPrefix } from './configuration.ts'
 import { createFailureReader, type Failure } from './failures.ts'
 import { type FollowedFile, followFile } from './follow-file.ts'
-import type { Reservations } from './reservations.ts'
+import type { HostKey, Reservations } from './reservations.ts'
 
 export type UnknownClients = {
   problems(): readonly string[]
@@ -20,6 +21,8 @@ export type UnknownOptions = {
   /** The network and block of a number of Kea. */
   readonly placeOf: (subnet_id: number) => { network_id: string; block_id: string } | null
   readonly onHost: (network_id: string, host_id: string) => void
+  /** A host asked in vain for what it has: it calls itself by other names than when it got it. */
+  readonly onRenamed: (key: HostKey, names: ClientNames) => Promise<void>
 }
 
 /** How many wait for the API at once: the others ask again by themselves. */
@@ -30,7 +33,7 @@ const refusedMax = 10_000
 
 /** Learns from Kea's log who asked in vain, and sees to it that the next time there is an address. */
 export async function helpUnknownClients(options: UnknownOptions): Promise<UnknownClients> {
-  const { context, version, paths, reservations, placeOf, onHost } = options
+  const { context, version, paths, reservations, placeOf, onHost, onRenamed } = options
   const { served, automatic, log } = context
   const waiting = new Set<string>()
   const refused = new Map<string, number>()
@@ -40,9 +43,12 @@ export async function helpUnknownClients(options: UnknownOptions): Promise<Unkno
   async function help({ subnet_id, network_name, client }: Failure): Promise<void> {
     const place = subnet_id === null ? null : placeOf(subnet_id)
     const network_id = place?.network_id ?? network_name?.slice(classPrefix.length) ?? ''
+    const mac = client.mac_address ?? macIn(client.duid)
+    const host_id = reservations.knownAs(network_id, { ...client, mac_address: mac })
+    if (host_id !== null) return onRenamed({ network_id, host_id }, client)
     const subnets = served.get(network_id)?.network.subnets ?? []
     const isOpen = subnets.some(one => one.version === version && one.unknown_clients !== null)
-    if (!isOpen || reservations.isKnown(network_id, client)) return
+    if (!isOpen || (version === 6 && client.iaid === null)) return
     const names = namesFor(version, client)
     const id = clientIdOf(names)
     const key = `${network_id} ${id}`
@@ -93,6 +99,12 @@ export async function helpUnknownClients(options: UnknownOptions): Promise<Unkno
       for (const file of files) await file.close()
     },
   }
+}
+
+/** The MAC that is in a DUID (RFC 8415 §11.2, §11.4). */
+function macIn(duid: string | null): string | null {
+  const mac = duid === null ? null : macOfDuid(Buffer.from(duid, 'hex'))
+  return mac === null ? null : (mac.match(/../g) ?? []).join(':')
 }
 
 /** As the API calls the client from then on. */

@@ -10,7 +10,7 @@ export type Worker = {
   stop(): Promise<void>
 }
 
-const pauses = { first: 250, longest: 10_000 }
+const pauses = { first: 250, longest: 3000 }
 
 export function createWorker(work: () => Promise<void>, onFault: (error: unknown) => void): Worker {
   const stopping = new AbortController()
