@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import type { Capture } from '../helpers/capture.ts'
 import type { Cloud } from '../helpers/cloud.ts'
 import {
@@ -53,7 +53,7 @@ useField(async field => {
 })
 
 const clients: DhcpClient[] = []
-afterEach(async () => {
+afterAll(async () => {
   await Promise.all(clients.splice(0).map(({ program }) => program.stop()))
 })
 
@@ -62,10 +62,11 @@ let machines = 0
 /** A machine with an interface of its own. */
 async function newMachine(): Promise<{ space: Space; mac: string; address: string }> {
   machines += 1
+  const name = `machine${machines}`
   const mac = `02:4d:4d:00:00:${machines.toString(16).padStart(2, '0')}`
   const address = `10.21.0.${100 + machines}`
   await cloud.interface(network_id, { mac_address: mac, addresses: [address] })
-  return { space: await lan.machine(`machine${machines}`, { mac }), mac, address }
+  return { space: await lan.machine(name, { mac }), mac, address }
 }
 
 const started = (client: DhcpClient): DhcpClient => {
@@ -114,7 +115,7 @@ const askToRenew = (name: string, { program }: DhcpClient) => {
   if (name === 'udhcpc') program.child.kill('SIGUSR1')
 }
 
-describe('a lease goes on', () => {
+describe.concurrent('a lease goes on', () => {
   test.each(all)('with %s, which asks the server that it has', async (name, start) => {
     const { space, mac, address } = await newMachine()
     const client = started(start(space))
@@ -153,20 +154,6 @@ describe('a lease goes on', () => {
       one => kindOf(one) === 'request' && one.ciaddr === address && one.to === '255.255.255.255',
     )
     expect(rebinds.length).toBeGreaterThan(0)
-  })
-
-  test('with another server of the network, when its own has died', async () => {
-    const { space, mac, address } = await newMachine()
-    const client = started(startDhclient(space))
-    const { server } = await client.tells('bound')
-    const isFirst = server === servers[0]
-    const dead = isFirst ? first : second
-    await dead.kill()
-    const told = await client.tells('renewed', client.reports().length)
-    const other = isFirst ? servers[1] : servers[0]
-    expect(told).toMatchObject({ address, server: other })
-    expect(messagesOf(mac).filter(one => kindOf(one) === 'nak')).toEqual([])
-    await dead.start()
   })
 })
 
@@ -228,7 +215,7 @@ describe('a lease ends', () => {
 
   test('when udhcpc finds that another machine has the address', async () => {
     const { space, mac, address } = await newMachine()
-    await lan.machine(`squatter${machines}`, { addresses: [`${address}/24`] })
+    await lan.machine('squatter', { addresses: [`${address}/24`] })
     started(startUdhcpc(space, { args: ['-a'] }))
     await waitUntil(
       'a decline on the link',
@@ -236,6 +223,20 @@ describe('a lease ends', () => {
       20,
     )
   })
+})
+
+test('a lease goes on with another server of the network, when its own has died', async () => {
+  const { space, mac, address } = await newMachine()
+  const client = started(startDhclient(space))
+  const { server } = await client.tells('bound')
+  const isFirst = server === servers[0]
+  const dead = isFirst ? first : second
+  await dead.kill()
+  const told = await client.tells('renewed', client.reports().length)
+  const other = isFirst ? servers[1] : servers[0]
+  expect(told).toMatchObject({ address, server: other })
+  expect(messagesOf(mac).filter(one => kindOf(one) === 'nak')).toEqual([])
+  await dead.start()
 })
 
 test('who comes with an address of elsewhere is told to give it up, and gets its own', async () => {
