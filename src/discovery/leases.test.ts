@@ -30,11 +30,13 @@ let folder: string
 let stopping: AbortController
 /** What the API was told, batch by batch, and what it answers. */
 let told: LeaseReport[][]
+let sent: (readonly LeaseReport[])[]
 let answer: () => { id: string; reason: string }[]
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'melange-leases-'))
   stopping = new AbortController()
   told = []
+  sent = []
   answer = () => []
 })
 afterEach(() => rmSync(folder, { recursive: true }))
@@ -43,6 +45,7 @@ async function open() {
   const journal = await openJournal({ path: join(folder, 'leases.ndjson'), sync: true })
   const api = {
     report: async (_server: string, leases: readonly LeaseReport[]) => {
+      sent.push(leases)
       const refused = answer()
       told.push([...leases])
       return refused
@@ -125,7 +128,7 @@ test('nothing is lost while the API is away, or refuses everything', async () =>
   await expect.poll(() => leases.pending(), { interval: 5, timeout: 10_000 }).toBe(0)
   stopping.abort()
   await running
-  expect(told.map(({ length }) => length)).toEqual([1000, 1000, 500])
+  expect(told.map(({ length }) => length)).toEqual([500, 500, 500, 500, 500])
   expect(new Set(told.flat().map(({ id }) => id)).size).toBe(2500)
   expect(leases.problems()).toEqual([])
   await close()
@@ -179,5 +182,22 @@ test('what a client gave back is settled when the API knows it', async () => {
   expect(await settled).toBe(true)
   await leases.record({ ...news, state: 'released' })
   expect(await leases.isSettled(client)).toBe(false)
+  await close()
+})
+
+test('a lease that the API cannot read is not in the way of others', async () => {
+  const { leases, close } = await open()
+  answer = () => {
+    const batch = sent.at(-1) ?? []
+    if (batch.some(({ address }) => address === 'bad')) throw new ApiFailure('no', 400)
+    return []
+  }
+  for (let number = 0; number < 20; number += 1) {
+    const address = number === 13 ? 'bad' : `10.0.0.${number}`
+    void leases.record({ ...news, address, allocation_id: `a-${number}` })
+  }
+  await reportAll(leases)
+  expect(told.flat()).toHaveLength(19)
+  expect(leases.counts).toEqual({ recorded: 20, reported: 19, refused: 1 })
   await close()
 })

@@ -54,7 +54,8 @@ type Line =
     }
   | { readonly reported: number }
 
-const batchMax = 1000
+/** So many are less than the MiB that a request may have, as long as they are. */
+const batchMax = 500
 const gatherMilliseconds = 200
 const settleMilliseconds = 2000
 const pauses = { first: 250, longest: 10_000 }
@@ -75,6 +76,7 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
   let seq = 0
   let fault: string | null = null
   let refusal: string | null = null
+  let limit = batchMax
   let wake = () => {}
   /** What clients gave back, and the API does not know yet: the numbers by who that was. */
   const releases = new Map<string, number>()
@@ -136,9 +138,21 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     await journal.rewrite(lines())
   }
 
+  /** Reports the oldest of what waits. */
   async function send() {
-    const batch = [...pending.values()].slice(0, batchMax)
-    const refused = await api.report(server, batch.map(reportOf))
+    const batch = [...pending.values()].slice(0, limit)
+    const refused = await api.report(server, batch.map(reportOf)).catch(error => {
+      const isMalformed = error instanceof ApiFailure && [400, 413].includes(error.status ?? 0)
+      if (!isMalformed) throw error
+      // One that the API cannot even read must not be in the way of the others.
+      if (batch.length > 1) return null
+      return batch.map(({ id }) => ({ id, reason: error.message }))
+    })
+    if (refused === null) {
+      limit = Math.ceil(batch.length / 2)
+      return
+    }
+    limit = Math.min(batchMax, 2 * limit)
     const through = batch.at(-1)?.seq ?? 0
     forgetThrough(through)
     counts.reported += batch.length - refused.length
