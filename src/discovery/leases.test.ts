@@ -58,7 +58,7 @@ async function open() {
 /** Lets a log report until nothing is pending. */
 async function reportAll(leases: LeaseLog) {
   const running = leases.report(stopping.signal)
-  await expect.poll(() => leases.pending(), { interval: 5, timeout: 10_000 }).toBe(0)
+  await expect.poll(() => leases.pending(), { interval: 5, timeout: 15_000 }).toBe(0)
   stopping.abort()
   await running
   return told.flat()
@@ -125,7 +125,7 @@ test('nothing is lost while the API is away, or refuses everything', async () =>
   }
   const running = leases.report(stopping.signal)
   await expect.poll(() => leases.problems().length, { interval: 5 }).toBe(1)
-  await expect.poll(() => leases.pending(), { interval: 5, timeout: 10_000 }).toBe(0)
+  await expect.poll(() => leases.pending(), { interval: 5, timeout: 15_000 }).toBe(0)
   stopping.abort()
   await running
   expect(told.map(({ length }) => length)).toEqual([500, 500, 500, 500, 500])

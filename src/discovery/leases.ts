@@ -41,8 +41,8 @@ type Lease = {
 }
 
 /**
- * A line of the journal: a lease as it is now, one of those above that is told again, or up to where the
- * API has been told.
+ * A line of the journal: a lease as it is now, one of those above that is told again, or what the API
+ * has been told.
  */
 type Line =
   | { readonly lease: Lease }
@@ -52,11 +52,13 @@ type Line =
       readonly ends_at: number | null
       readonly seq: number
     }
-  | { readonly reported: number }
+  | { readonly reported: readonly (readonly [id: string, seq: number])[] }
 
 /** So many are less than the MiB that a request may have, as long as they are. */
 const batchMax = 500
 const gatherMilliseconds = 200
+/** How long the API does not know that a lease goes on. */
+const renewalMilliseconds = 10_000
 const settleMilliseconds = 2000
 const pauses = { first: 250, longest: 10_000 }
 /** How long a lease that ended is remembered, in which its machine may come again. */
@@ -70,8 +72,11 @@ const rememberMilliseconds = 60_000
 export function createLeases({ journal, api, server, log }: LeaseOptions): LeaseLog {
   /** By who has it; what is told next goes on from it. */
   const live = new Map<string, Lease>()
-  /** By id, in the order in which they changed. */
+  /** What the API is to be told now, by id. */
   const pending = new Map<string, Lease>()
+  /** What only goes on, and can wait for others, since `renewedAt`. */
+  const renewed = new Map<string, Lease>()
+  let renewedAt = 0
   const counts = { recorded: 0, reported: 0, refused: 0 }
   let seq = 0
   let fault: string | null = null
@@ -86,18 +91,49 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     if (lease.news.state === 'bound') live.set(key, lease)
     else live.delete(key)
     if (lease.seq === 0) return
+    renewed.delete(lease.id)
     pending.delete(lease.id)
     pending.set(lease.id, lease)
     const client = lease.news.state === 'released' ? clientIdOf(lease.news) : null
     if (client !== null) releases.set(client, lease.seq)
   }
 
-  function forgetThrough(reported: number) {
-    for (const [client, at] of releases) if (at <= reported) releases.delete(client)
-    for (const look of waiting) look()
-    for (const [id, one] of pending) {
-      if (one.seq > reported) break
+  function putRenewed(lease: Lease, key: string) {
+    live.set(key, lease)
+    if (pending.has(lease.id)) pending.set(lease.id, lease)
+    else {
+      if (renewed.size === 0) renewedAt = Date.now()
+      renewed.set(lease.id, lease)
+    }
+  }
+
+  function forget(reported: readonly (readonly [id: string, seq: number])[]) {
+    for (const [id, through] of reported) {
+      const lease = pending.get(id)
+      if (!lease || lease.seq > through) continue
       pending.delete(id)
+      const client = lease.news.state === 'released' ? clientIdOf(lease.news) : null
+      if (client !== null && releases.get(client) === lease.seq) releases.delete(client)
+    }
+    for (const look of waiting) look()
+  }
+
+  /** Until there is something to report; what goes on is so when it has waited long enough. */
+  async function nextWork(signal: AbortSignal) {
+    while (pending.size === 0 && !signal.aborted) {
+      const left = renewedAt + renewalMilliseconds - Date.now()
+      if (renewed.size > 0 && left <= 0) {
+        for (const [id, lease] of renewed) pending.set(id, lease)
+        renewed.clear()
+        return
+      }
+      await new Promise<void>(resolve => {
+        const timer = renewed.size > 0 ? setTimeout(resolve, left) : undefined
+        wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
     }
   }
 
@@ -105,7 +141,7 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     const byId = new Map<string, Lease>()
     for (const line of lines) {
       if ('reported' in line) {
-        forgetThrough(line.reported)
+        forget(line.reported)
         continue
       }
       let lease: Lease | undefined
@@ -124,10 +160,10 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
 
   /** All that is known at the time of the first line. */
   function* lines(): Generator<Line> {
-    const waiting = new Set(pending.values())
-    const known = [...live.values()].filter(lease => !waiting.has(lease))
+    const unknown = new Set([...pending.values(), ...renewed.values()])
+    const known = [...live.values()].filter(lease => !unknown.has(lease))
     for (const lease of known) yield { lease: { ...lease, seq: 0 } }
-    for (const lease of waiting) yield { lease }
+    for (const lease of unknown) yield { lease }
   }
 
   async function shorten() {
@@ -153,18 +189,18 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
       return
     }
     limit = Math.min(batchMax, 2 * limit)
-    const through = batch.at(-1)?.seq ?? 0
-    forgetThrough(through)
+    const reported = batch.map(({ id, seq }) => [id, seq] as const)
+    forget(reported)
     counts.reported += batch.length - refused.length
     counts.refused += refused.length
     for (const one of refused) log.warn(one, 'the API does not take a lease')
-    await journal.append({ reported: through })
+    await journal.append({ reported })
     if (journal.isLong()) await shorten()
   }
 
   return {
     counts,
-    pending: () => pending.size,
+    pending: () => pending.size + renewed.size,
     problems: () => [fault, refusal].filter(one => one !== null),
 
     async record(news) {
@@ -174,13 +210,14 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
       const goesOn = before !== undefined && continues(before.news, news)
       const id = goesOn ? before.id : newId()
       const lease = { id, started_at: goesOn ? before.started_at : news.at, news, seq }
-      put(lease, key)
+      const isRenewal = goesOn && news.state === 'bound'
+      if (isRenewal) putRenewed(lease, key)
+      else put(lease, key)
       counts.recorded += 1
-      wake()
+      if (!isRenewal || renewed.size === 1) wake()
       const { at, ends_at } = news
-      const isShort = goesOn && news.state === 'bound'
       try {
-        await journal.append(isShort ? { again: id, at, ends_at, seq } : { lease })
+        await journal.append(isRenewal ? { again: id, at, ends_at, seq } : { lease })
         fault = null
       } catch (error) {
         // Addresses are the API's to know: machines get theirs all the same.
@@ -209,11 +246,7 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
       let pause = pauses.first
       signal.addEventListener('abort', () => wake(), { once: true })
       while (!signal.aborted) {
-        if (pending.size === 0) {
-          await new Promise<void>(resolve => {
-            wake = resolve
-          })
-        }
+        await nextWork(signal)
         if (pending.size < batchMax) await sleepUntil(gatherMilliseconds, signal)
         if (pending.size === 0 || signal.aborted) continue
         try {
