@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { ServedHost } from '../../src/dhcp/served.ts'
@@ -7,7 +7,19 @@ import { createControl } from '../../src/discovery/kea/control.ts'
 import { createKea } from '../../src/discovery/kea/kea.ts'
 import { releaseDhclient, startDhclient, startUdhcpc } from '../helpers/dhcp-clients.ts'
 import { contextOf } from '../helpers/dhcp-context.ts'
-import { option4 } from '../helpers/dhcp4-packets.ts'
+import { option4, readPacket } from '../helpers/dhcp4-packets.ts'
+import {
+  clientId,
+  duidLL,
+  holding,
+  iaNa,
+  option,
+  packet,
+  plain,
+  relayed,
+  show,
+  wants,
+} from '../helpers/dhcp6.ts'
 import {
   acquire4,
   acquire6,
@@ -32,6 +44,7 @@ let lan: Segment
 let served: Space
 let client: PacketClient
 const drivers: Driver[] = []
+const folders: string[] = []
 
 beforeAll(async () => {
   databases = await startKeaDatabases()
@@ -47,6 +60,7 @@ afterEach(async () => {
 afterAll(async () => {
   await databases?.stop()
   await lab?.close()
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
 
 /** The pids of Keas in a namespace. */
@@ -89,6 +103,7 @@ async function prepare({ networks, kea, config, pools, folder }: World = {}) {
     ...config,
   }
   const made = contextOf({ config: settings, networks: known }, pools ? { pools } : {})
+  folders.push(made.context.folder)
   const context = folder === undefined ? made.context : { ...made.context, folder }
   const driver = createKea(context)
   drivers.push(driver)
@@ -199,26 +214,45 @@ test('a machine boots what its architecture says, and others the usual', async (
 
 test('relays say by address and circuit which network is meant', async () => {
   const listening = '10.41.0.2'
-  const network = (n: number) => networkOf(n, [subnetOf(n, `10.4${n}.0.0/24`)])
-  const networks = [5, 6, 7].map(n => ({
+  const network = (n: number) =>
+    networkOf(n, [subnetOf(n, `10.4${n}.0.0/24`), subnetOf(n + 10, `fd4${n}::/64`)])
+  const networks = [5, 6].map(n => ({
     network: network(n),
-    hosts: [hostOf(1, [[n, `10.4${n}.0.11`]])],
+    hosts: [
+      hostOf(1, [
+        [n, `10.4${n}.0.11`],
+        [n + 10, `fd4${n}::11`],
+      ]),
+    ],
   }))
   await served.ip('addr', 'add', `${listening}/24`, 'dev', 'eth0')
-  const relay = await PacketClient.open(
-    await lan.machine('relay', { addresses: ['10.41.0.7/24'] }),
-    { places: ['4:67'] },
-  )
+  const machine = await lan.machine('relay', { addresses: ['10.41.0.7/24', 'fd40::7/64'] })
+  const relay = await PacketClient.open(machine, { places: ['4:67', '6:547'] })
   const at = (n: number) => networks[n]?.network.id
   const config = {
     networks: [
-      { id: at(0), relays: [{ address: '10.41.0.7', circuit_id: 'five' }] },
-      { id: at(1), relays: [{ address: '10.41.0.7', circuit_id: '0x00060006' }] },
-      { id: at(2) },
+      {
+        id: at(0),
+        relays: [
+          { address: '10.41.0.7', circuit_id: 'five' },
+          { address: 'fd49::1', circuit_id: 'five' },
+        ],
+      },
+      {
+        id: at(1),
+        relays: [
+          { address: '10.41.0.7', circuit_id: '0x00060006' },
+          { address: 'fd49::1', circuit_id: '0x00060006' },
+        ],
+      },
     ],
-    relay_listen: [{ address: listening, namespace: served.name }],
+    relay_listen: [
+      { address: listening, namespace: served.name },
+      { address: 'fd40::2', namespace: served.name },
+    ],
   }
-  const { leases } = await start({ networks, config })
+  const rapid_commit = true
+  const { leases } = await start({ networks, config: { ...config, rapid_commit } })
   const via = async (giaddr: string, circuit: string) => {
     const information = option4(82, option4(1, circuit)).slice(4)
     const ask = { mac: macOf(1), giaddr, options: { 82: information } }
@@ -227,8 +261,26 @@ test('relays say by address and circuit which network is meant', async () => {
   }
   expect(await via('10.41.0.7', hexOfText('five'))).toBe('10.45.0.11')
   expect(await via('10.41.0.7', '00060006')).toBe('10.46.0.11')
-  await waitUntil('both are reported', () => leases.news.length >= 2, 10)
-  expect(leases.news.map(({ address, relay }) => ({ address, relay }))).toEqual([
+
+  const via6 = async (circuit: string) => {
+    const names = [clientId(duidLL(macOf(1).replaceAll(':', ''))), wants(23), iaNa(1, [])]
+    const request = plain('solicit', '000e0000', ...names)
+    const near = ['fd49::1', 'fe80::1'] as const
+    const inner = relayed('forward', 0, near, option(18, circuit), holding(request))
+    const outer = relayed('forward', 1, ['::', 'fd40::8'], holding(inner))
+    const from = relay.received.length
+    const way = { place: '6:547', to: { address: 'fd40::2' } }
+    relay.send(packet(outer), way)
+    const isAnswer = ({ place }: { place: string }) => place === '6:547'
+    const [, , reply] = show((await relay.receives('a reply', isAnswer, from)).bytes)
+    return reply
+  }
+  expect(await via6(hexOfText('five'))).toContain('fd45::11')
+  expect(await via6('00060006')).toContain('fd46::11')
+
+  await waitUntil('all are reported', () => leases.news.length >= 4, 10)
+  const found = leases.news.map(({ address, relay }) => ({ address, relay }))
+  expect(found.toSorted((a, b) => (a.address < b.address ? -1 : 1))).toEqual([
     {
       address: '10.45.0.11',
       relay: { address: '10.41.0.7', circuit_id: hexOfText('five'), remote_id: null },
@@ -236,6 +288,14 @@ test('relays say by address and circuit which network is meant', async () => {
     {
       address: '10.46.0.11',
       relay: { address: '10.41.0.7', circuit_id: '00060006', remote_id: null },
+    },
+    {
+      address: 'fd45::11',
+      relay: { address: 'fd49::1', circuit_id: hexOfText('five'), remote_id: null },
+    },
+    {
+      address: 'fd46::11',
+      relay: { address: 'fd49::1', circuit_id: '00060006', remote_id: null },
     },
   ])
 })
@@ -348,16 +408,24 @@ test('a machine that calls itself by another name gets what it had', async () =>
 
 test('changes wait for the database, and come when it is there again', async () => {
   const { driver, put } = await start()
+  await acquire4(client, { mac: macOf(1) })
   await databases.server.kill9()
+  const from = client.received.length
   const done = put(hostOf(2, [[1, '10.40.0.12']]))
+  const ask = () => tell4(client, 'request', { mac: macOf(1), address: '10.40.0.11' })
+  ask()
   await waitUntil(
     'it is a problem',
     () => driver.problems().some(one => one.startsWith('kea: ')),
     20,
   )
+  ask()
   await databases.server.start()
   await done
   expect(driver.problems()).toEqual([])
+  // Who is known and cannot be looked up is not refused.
+  const heard = client.received.slice(from).map(({ bytes }) => kindOf(readPacket(bytes)))
+  expect(heard).not.toContain('nak')
   expect(await acquire4(client, { mac: macOf(2) })).toMatchObject({ yiaddr: '10.40.0.12' })
 })
 
@@ -418,7 +486,8 @@ test('a Kea that others run keeps what is theirs, and is told again when it has 
   const theirs = {
     'interfaces-config': { interfaces: ['eth0'] },
     'control-socket': { 'socket-type': 'unix', 'socket-name': join(folder, 'kea.sock') },
-    'lease-database': { type: 'memfile', name: join(folder, 'leases.csv') },
+    // Each second the file is begun anew.
+    'lease-database': { type: 'memfile', name: join(folder, 'leases.csv'), 'lfc-interval': 1 },
     'hooks-libraries': [{ library: hook() }],
     'client-classes': [{ name: 'theirs', test: "option[60].hex == 'x'" }],
     subnet4: [{ id: 7, subnet: '192.168.7.0/24', pools: [{ pool: '192.168.7.10-192.168.7.20' }] }],
@@ -448,6 +517,11 @@ test('a Kea that others run keeps what is theirs, and is told again when it has 
   expect(await startUdhcpc(machine).tells('bound')).toMatchObject({ address: '10.40.0.11' })
   await waitUntil('it is reported', () => leases.news.length > 0, 10)
   expect(await acquire4(client, { mac: macOf(99) })).toMatchObject({ yiaddr: '10.40.0.200' })
+
+  await waitUntil('the file is another', () => existsSync(join(folder, 'leases.csv.2')), 20)
+  const before = leases.news.length
+  await acquire4(client, { mac: macOf(1) })
+  await waitUntil('it is reported', () => leases.news.length > before, 10)
 
   await kea.stop()
   kea = run()

@@ -105,7 +105,8 @@ export function createFleet(options: FleetOptions): Fleet {
       positionFile: join(folder, `leases-${name}.json`),
       onHost,
     })
-    if (member.isNew) await member.watch.reviewAll()
+    // Machines do not wait until the last lease is ended of those that went meanwhile.
+    if (member.isNew) void member.watch.reviewAll()
     member.isNew = false
     if (paths.length === 0) return
     const placeOf = (id: number) => places.get(id) ?? null

@@ -150,8 +150,8 @@ export const createKea: CreateDriver = context => {
       return [...(fault === null ? [] : [`kea: ${fault}`]), ...(opened?.fleet.problems() ?? [])]
     },
     async stop() {
-      if (timer) clearTimeout(timer)
       await worker.stop()
+      if (timer) clearTimeout(timer)
       await opened?.fleet.stop()
       await opened?.database.db.close()
       opened = null

@@ -218,6 +218,7 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<LeaseWatc
     },
     async reviewAll() {
       for (const [key, { subnet_id }] of [...book.entries()]) {
+        if (isStopped) return
         const address = key.slice(key.indexOf(' ') + 1)
         await review(subnet_id, address)
         wantRenewal(subnet_id, address)

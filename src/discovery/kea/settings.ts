@@ -30,5 +30,5 @@ export const keaSettings = Type.Object(
     }),
     hooks_folder: Path("Folder of Kea's hook libraries, if they are not where Debian has them."),
   },
-  { additionalProperties: false, default: {} },
+  { additionalProperties: false, default: {}, description: 'How the driver `kea` finds Kea.' },
 )
