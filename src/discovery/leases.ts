@@ -81,6 +81,7 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
   let seq = 0
   let fault: string | null = null
   let refusal: string | null = null
+  let isShortening = false
   let limit = batchMax
   let wake = () => {}
   /** What clients gave back, and the API does not know yet: the numbers by who that was. */
@@ -167,11 +168,25 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
   }
 
   async function shorten() {
+    if (isShortening) return
+    isShortening = true
     const now = Date.now()
     for (const [key, { news }] of live) {
       if (news.ends_at !== null && news.ends_at + rememberMilliseconds < now) live.delete(key)
     }
-    await journal.rewrite(lines())
+    try {
+      await journal.rewrite(lines())
+    } catch (error) {
+      noteFault(error)
+    } finally {
+      isShortening = false
+    }
+  }
+
+  /** Addresses are the API's to know: machines get theirs all the same. */
+  function noteFault(error: unknown) {
+    if (fault === null) log.error({ err: error }, 'leases are not written to the disk')
+    fault = `leases are not written to the disk: ${(error as Error).message}`
   }
 
   /** Reports the oldest of what waits. */
@@ -194,8 +209,7 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     counts.reported += batch.length - refused.length
     counts.refused += refused.length
     for (const one of refused) log.warn(one, 'the API does not take a lease')
-    await journal.append({ reported })
-    if (journal.isLong()) await shorten()
+    await journal.append({ reported }).catch(noteFault)
   }
 
   return {
@@ -220,10 +234,9 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
         await journal.append(isRenewal ? { again: id, at, ends_at, seq } : { lease })
         fault = null
       } catch (error) {
-        // Addresses are the API's to know: machines get theirs all the same.
-        if (fault === null) log.error({ err: error }, 'leases are not written to the disk')
-        fault = `leases are not written to the disk: ${(error as Error).message}`
+        noteFault(error)
       }
+      if (journal.isLong()) void shorten()
     },
 
     isSettled(client) {
