@@ -25,6 +25,8 @@ export type JournalOptions = {
 /** A file that is shorter than this is not worth rewriting. */
 const longBytes = 4 * 1024 * 1024
 const linesAtOnce = 1000
+/** How long lines that need not be on the disk wait for others: to write costs more than they do. */
+const gatherMilliseconds = 20
 
 /**
  * Opens a journal, or begins one.
@@ -42,7 +44,7 @@ export async function openJournal({ path, sync }: JournalOptions): Promise<Journ
   /** What was appended while another file is being written, which needs it, too. */
   let tail: string[] | null = null
   let work: Promise<void> = Promise.resolve()
-  let isScheduled = false
+  let timer: NodeJS.Timeout | NodeJS.Immediate | undefined
 
   /** One thing after the other is done to the file. */
   function enqueue(task: () => Promise<void>): Promise<void> {
@@ -51,8 +53,14 @@ export async function openJournal({ path, sync }: JournalOptions): Promise<Journ
     return done
   }
 
+  /** What has to be on the disk is written at once: meanwhile more comes together. */
+  function schedule() {
+    const start = () => void enqueue(flush)
+    timer = sync ? setImmediate(start) : setTimeout(start, gatherMilliseconds)
+  }
+
   async function flush() {
-    isScheduled = false
+    timer = undefined
     const { texts, resolve, reject } = batch
     batch = newBatch()
     const text = texts.join('')
@@ -72,10 +80,7 @@ export async function openJournal({ path, sync }: JournalOptions): Promise<Journ
     append(line) {
       batch.texts.push(`${JSON.stringify(line)}\n`)
       const { promise } = batch
-      if (!isScheduled) {
-        isScheduled = true
-        setImmediate(() => void enqueue(flush))
-      }
+      if (timer === undefined) schedule()
       return promise
     },
     async rewrite(wanted) {

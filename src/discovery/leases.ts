@@ -35,9 +35,9 @@ export type LeaseOptions = {
 type Lease = {
   readonly id: string
   readonly started_at: number
-  readonly news: LeaseNews
+  news: LeaseNews
   /** Grows with each change of any lease; 0 of one that the API knows as it is. */
-  readonly seq: number
+  seq: number
 }
 
 /**
@@ -99,13 +99,10 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     if (client !== null) releases.set(client, lease.seq)
   }
 
-  function putRenewed(lease: Lease, key: string) {
-    live.set(key, lease)
-    if (pending.has(lease.id)) pending.set(lease.id, lease)
-    else {
-      if (renewed.size === 0) renewedAt = Date.now()
-      renewed.set(lease.id, lease)
-    }
+  function putRenewed(lease: Lease) {
+    if (pending.has(lease.id)) return
+    if (renewed.size === 0) renewedAt = Date.now()
+    renewed.set(lease.id, lease)
   }
 
   function forget(reported: readonly (readonly [id: string, seq: number])[]) {
@@ -221,17 +218,24 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
       const key = keyOf(news)
       const before = live.get(key)
       seq += 1
-      const goesOn = before !== undefined && continues(before.news, news)
-      const id = goesOn ? before.id : newId()
-      const lease = { id, started_at: goesOn ? before.started_at : news.at, news, seq }
-      const isRenewal = goesOn && news.state === 'bound'
-      if (isRenewal) putRenewed(lease, key)
-      else put(lease, key)
       counts.recorded += 1
-      if (!isRenewal || renewed.size === 1) wake()
-      const { at, ends_at } = news
+      let line: Line
+      if (before && news.state === 'bound' && continues(before.news, news)) {
+        before.news = news
+        before.seq = seq
+        putRenewed(before)
+        if (renewed.size === 1) wake()
+        line = { again: before.id, at: news.at, ends_at: news.ends_at, seq }
+      } else {
+        const goesOn = before !== undefined && continues(before.news, news)
+        const id = goesOn ? before.id : newId()
+        const lease = { id, started_at: goesOn ? before.started_at : news.at, news, seq }
+        put(lease, key)
+        wake()
+        line = { lease }
+      }
       try {
-        await journal.append(isRenewal ? { again: id, at, ends_at, seq } : { lease })
+        await journal.append(line)
         fault = null
       } catch (error) {
         noteFault(error)
