@@ -12,7 +12,7 @@ import { Random } from '../../../test/helpers/random.ts'
 import { decodeMessage, encodeMessage, isMalformed, type Message } from './codec.ts'
 
 function decoded(bytes: Uint8Array): Message {
-  const read = decodeMessage(bytes)
+  const read = decodeMessage(Uint8Array.from(bytes)) // Views of a Buffer would be Buffers.
   if (isMalformed(read)) throw new Error(read.malformed)
   return read
 }

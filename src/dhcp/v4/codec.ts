@@ -67,8 +67,11 @@ export const uint16At = (bytes: Uint8Array, place: number): number =>
   ((bytes[place] ?? 0) << 8) | (bytes[place + 1] ?? 0)
 
 /** Four bytes, the highest first. */
-export const uint32Bytes = (value: number): Uint8Array =>
-  Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value)
+export function uint32Bytes(value: number): Uint8Array {
+  const bytes = new Uint8Array(4)
+  writeUint32(bytes, 0, value)
+  return bytes
+}
 
 function writeUint32(bytes: Uint8Array, place: number, value: number) {
   bytes[place] = value >>> 24
@@ -217,7 +220,9 @@ export function encodeMessage(
     if (code !== codes.relayInformation) length += sizeOf(value)
   }
   const isOverloaded = length + kept > limit
-  const bytes = new Uint8Array(isOverloaded ? limit : Math.max(length + kept, bytesMin))
+  // Of the pool of small buffers: one of its own would cost as much as all the rest.
+  const size = isOverloaded ? limit : Math.max(length + kept, bytesMin)
+  const bytes: Uint8Array = Buffer.allocUnsafe(size).fill(0)
   writeFields(bytes, message)
   let place: number = at.options
   if (isOverloaded) {
