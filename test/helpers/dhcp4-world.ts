@@ -157,7 +157,8 @@ const dotted = (address: number) => [24, 16, 8, 0].map(bits => (address >>> bits
 export function shown(given: Answer) {
   if (given.type === 'nothing') return { nothing: given.reason }
   if (given.type === 'wanted') return { wanted: given.wanted.type }
-  const { bytes, left_out } = encodeMessage(given.message, given)
+  const { bytes: pooled, left_out } = encodeMessage(given.message, given)
+  const bytes = Uint8Array.from(pooled) // Views of a Buffer would be Buffers.
   if (bytes.length > given.bytes_max) throw new Error('the reply is too long')
   const message = read(bytes)
   const hex = (value: Uint8Array) => Buffer.from(value).toString('hex')
