@@ -17,8 +17,8 @@ export type HttpOptions = {
 
 /** There is no answer, or none that is of use. */
 export class HttpFailure extends Error {
-  override readonly name = 'HttpFailure'
-  /** Whether the peer as a whole is away: then others need not try at once. */
+  override readonly name: string = 'HttpFailure'
+  /** Whether the peer as a whole is away, or of no use to us: then others need not try at once. */
   readonly isAway: boolean
 
   constructor(message: string, { isAway, cause }: { isAway: boolean; cause?: unknown }) {

@@ -18,6 +18,7 @@ import { removeOldWithheld } from './resources/leases/withheld-store.ts'
 import { createAdminToken, removeOldTokens } from './resources/tokens/store.ts'
 import { startSampler } from './resources/utilisation/sampler.ts'
 import { createLogger } from './server/log.ts'
+import { urlOf } from './server/origin.ts'
 import { type Certificate, openTls, type Tls } from './server/tls.ts'
 
 /** A server that listens; `greet` says where, and how to begin. */
@@ -158,10 +159,6 @@ function watchConnections(server: HttpServer): () => void {
 
 const firstToken = async ({ admin_token }: Config, db: OpenDatabase): Promise<string | null> =>
   admin_token === undefined ? createAdminToken(db) : null
-
-function urlOf({ address, family, port }: AddressInfo, scheme: 'http' | 'https'): string {
-  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
-}
 
 const cleaning = { first_milliseconds: 10_000, every_milliseconds: 600_000, batch: 10_000 }
 

@@ -82,7 +82,7 @@ export function createAutomatic({ api, kept, leases, log, observe }: AutomaticOp
     return 'refused'
   }
 
-  /** Whatever the API says, a machine waits no longer than it would for any server. */
+  /** What the API refuses, or does not answer, is an answer here, too. */
   async function attempt(wish: 'allocate' | 'renew', work: Promise<Answer>): Promise<Answer> {
     const answer = await work.catch(error => {
       if (error instanceof IpamError) return 'unavailable' as const // Too many wait.

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServedHost } from '../dhcp/served.ts'
 import { type Api, type ApiEvent, ApiFailure } from './api.ts'
 import type { Change } from './driver.ts'
+import { createPauses, sleepUntil } from './pauses.ts'
 import type { Replica } from './replica.ts'
 import { type Stale, staleAfter } from './stale.ts'
 
@@ -27,7 +27,7 @@ export type FollowOptions = {
 }
 
 const waitSeconds = 30
-const pauses = { first: 100, longest: 5000 }
+const pausesMilliseconds = { first: 100, longest: 5000 }
 /** How many hosts are asked for by their ids at a time, and from how many on all of them are read. */
 const namedMax = 200
 const namedInAllMax = 4000
@@ -36,7 +36,7 @@ const namedInAllMax = 4000
 export async function follow(options: FollowOptions): Promise<void> {
   const { api, replica, wanted, take, onContact, signal } = options
   let { cursor } = options
-  let pause = pauses.first
+  const pauses = createPauses(pausesMilliseconds)
   // Whoever does not know whether the API answers has it answer at once, and not when something happens.
   let isAnswering = false
   while (!signal.aborted) {
@@ -54,7 +54,7 @@ export async function follow(options: FollowOptions): Promise<void> {
       const changes = await reread(staleAfter(page.events, replica, wanted), options)
       if (page.cursor !== cursor) await take(changes, page.cursor, page.events)
       cursor = page.cursor
-      pause = pauses.first
+      pauses.reset()
     } catch (error) {
       if (signal.aborted) return
       if (!(error instanceof ApiFailure)) throw error
@@ -62,8 +62,7 @@ export async function follow(options: FollowOptions): Promise<void> {
       // Events are kept for some time only: who was away for longer reads all there is.
       if (error.code === 'events_expired') cursor = null
       else onContact(error)
-      await sleep(pause * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
-      pause = Math.min(2 * pause, pauses.longest)
+      await sleepUntil(pauses.next() * (0.5 + Math.random() / 2), signal)
     }
   }
 }

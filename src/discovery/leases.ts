@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { LeaseReport } from '../dhcp/served.ts'
 import { newId } from '../ids.ts'
 import { type Api, ApiFailure } from './api.ts'
 import { clientIdOf, type LeaseNews, type Leases } from './driver.ts'
 import type { Journal } from './journal.ts'
+import { createPauses, sleepUntil } from './pauses.ts'
 
 /** What is told, kept on the disk until the API has it. */
 export type LeaseLog = Leases & {
@@ -60,7 +60,7 @@ const gatherMilliseconds = 200
 /** How long the API does not know that a lease goes on. */
 const renewalMilliseconds = 10_000
 const settleMilliseconds = 2000
-const pauses = { first: 250, longest: 10_000 }
+const pausesMilliseconds = { first: 250, longest: 10_000 }
 /** How long a lease that ended is remembered, in which its machine may come again. */
 const rememberMilliseconds = 60_000
 
@@ -260,7 +260,7 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
     },
 
     async report(signal) {
-      let pause = pauses.first
+      const pauses = createPauses(pausesMilliseconds)
       signal.addEventListener('abort', () => wake(), { once: true })
       while (!signal.aborted) {
         await nextWork(signal)
@@ -269,13 +269,12 @@ export function createLeases({ journal, api, server, log }: LeaseOptions): Lease
         try {
           await send()
           refusal = null
-          pause = pauses.first
+          pauses.reset()
         } catch (error) {
           if (!(error instanceof ApiFailure)) throw error
           // Nothing is dropped for it: an operator can mend what the API refuses, such as the token.
           if (!error.isPassing) refusal = `leases are not taken: ${error.message}`
-          await sleepUntil(pause, signal)
-          pause = Math.min(2 * pause, pauses.longest)
+          await pauses.wait(signal)
         }
       }
     },
@@ -314,6 +313,3 @@ function reportOf({ id, started_at, news }: Lease): LeaseReport {
     ends_at: ends_at === null ? null : new Date(ends_at).toISOString(),
   }
 }
-
-const sleepUntil = (milliseconds: number, signal: AbortSignal) =>
-  sleep(milliseconds, undefined, { signal }).catch(() => {})

@@ -2,6 +2,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Registry } from 'prom-client'
 import { splitListen } from '../config.ts'
+import { urlOf } from '../server/origin.ts'
 
 /** How the process fares. */
 export type Status = {
@@ -62,12 +63,7 @@ export async function serveStatus(
     server.once('error', reject)
     server.listen(splitListen(listen), () => resolve())
   })
-  return { url: urlOf(server), close: () => closeServer(server) }
-}
-
-function urlOf(server: Server): string {
-  const { address, family, port } = server.address() as AddressInfo
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  return { url: urlOf(server.address() as AddressInfo, 'http'), close: () => closeServer(server) }
 }
 
 function closeServer(server: Server): Promise<void> {

@@ -1,3 +1,4 @@
+import type { AddressInfo } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 
 const host = /^([\w.-]{1,255}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?$/i
@@ -15,4 +16,9 @@ export function originOf({ host: named, protocol, socket }: Asked): string {
   // A proxy may write anything into X-Forwarded-Proto, too.
   const scheme = protocol === 'https' ? 'https' : 'http'
   return `${scheme}://${isNamed ? named : `${own}:${localPort}`}`
+}
+
+/** Where a server listens. */
+export function urlOf({ address, family, port }: AddressInfo, scheme: 'http' | 'https'): string {
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }

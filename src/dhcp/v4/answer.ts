@@ -20,20 +20,18 @@ export type Origin = {
 }
 
 /** Why a packet is not answered. */
-export const silences = [
-  'malformed',
-  'not for servers',
-  'unknown link',
-  'for another server',
-  'unknown client',
-  'no address',
-  'address declined',
-  'address of another',
-  'not authoritative',
-  'not allocated',
-  'answered by none',
-] as const
-export type Silence = (typeof silences)[number]
+export type Silence =
+  | 'malformed'
+  | 'not for servers'
+  | 'unknown link'
+  | 'for another server'
+  | 'unknown client'
+  | 'no address'
+  | 'address declined'
+  | 'address of another'
+  | 'not authoritative'
+  | 'not allocated'
+  | 'answered by none'
 
 /** Who asked: what is reported, and what an automatic allocation is for. */
 export type Client = {

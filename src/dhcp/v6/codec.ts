@@ -80,7 +80,7 @@ export type Malformed = {
 export const isRelay = (message: Message): message is RelayMessage => 'message' in message
 
 /** The highest hop count, so that one relay more may have handed a message on (RFC 8415 §7.6, §19.1). */
-export const hopCountMax = 8
+const hopCountMax = 8
 
 /** Of one message, or in one option. Clients send about ten; this keeps odd packets cheap. */
 export const optionsMax = 256
@@ -195,7 +195,7 @@ function writeMessage(bytes: Buffer, start: number, message: Message): number {
 }
 
 /** Writes options at a place, and says where they end. */
-export function writeOptions(bytes: Buffer, start: number, options: readonly Option[]): number {
+function writeOptions(bytes: Buffer, start: number, options: readonly Option[]): number {
   let at = start
   for (const { code, data } of options) {
     bytes.writeUInt16BE(code, at)

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:dgram'
-import type { Source } from './flow4.ts'
+import type { Source } from './flow.ts'
 
 /** A bound socket, in whichever process it is. */
 export type Channel = {

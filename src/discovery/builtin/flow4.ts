@@ -1,15 +1,13 @@
-import type { Logger } from 'pino'
 import type { Answer, Effect, Outcome, Wanted } from '../../dhcp/v4/answer.ts'
 import type { BindingStore } from '../../dhcp/v4/bindings.ts'
 import { decodeMessage, encodeMessage, isMalformed, type Message } from '../../dhcp/v4/codec.ts'
 import { codes } from '../../dhcp/v4/codes.ts'
 import { answer } from '../../dhcp/v4/engine.ts'
-import { type Automatic, clientIdOf, type LeaseNews, type Leases } from '../driver.ts'
+import { clientIdOf, type LeaseNews } from '../driver.ts'
 import type { Facts4 } from './facts4.ts'
-import type { Metrics } from './metrics.ts'
+import { createSendWritten, type FlowOptions, type Source } from './flow.ts'
 import { createPacketLog } from './packet-log.ts'
 import { hexOf, numberOfAddress, textOfAddress } from './texts.ts'
-import type { Wishes } from './wishes.ts'
 import { hostNameOf, namesOf, relayOf } from './words4.ts'
 
 /** Where packets come in, and answers to them go out. */
@@ -24,23 +22,11 @@ export type Door4 = {
   send(bytes: Uint8Array, port: number, address: string): void
 }
 
-/** Who sent a packet. */
-export type Source = { readonly address: string; readonly port: number }
-
 export type Flow4 = {
   receive(packet: Uint8Array, source: Source, door: Door4): void
 }
 
-type Flow4Options = {
-  readonly bindings: BindingStore
-  readonly facts: Facts4
-  readonly leases: Leases
-  readonly automatic: Automatic
-  readonly wishes: Wishes
-  readonly metrics: Metrics
-  readonly log: Logger
-  readonly durable_leases: boolean
-}
+type Flow4Options = FlowOptions<BindingStore, Facts4>
 
 /** A packet on its way. */
 type Case = {
@@ -52,9 +38,6 @@ type Case = {
   readonly came_at: number
 }
 
-/** So many answers wait for the disk at most: a disk that is away costs no memory without end. */
-const unwrittenMax = 20_000
-
 const typeNames = ['discover', 'offer', 'request', 'decline', 'ack', 'nak', 'release', 'inform']
 const typeOf = ({ options }: Message) =>
   typeNames[(options.get(codes.messageType)?.[0] ?? 0) - 1] ?? 'other'
@@ -63,7 +46,7 @@ const typeOf = ({ options }: Message) =>
 export function createFlow4(options: Flow4Options): Flow4 {
   const { bindings, facts, leases, automatic, wishes, metrics, log, durable_leases } = options
   const logPacket = createPacketLog(log)
-  let unwritten = 0
+  const sendWritten = createSendWritten(log)
 
   function note({ message, type, source }: Case, result: string) {
     metrics.packet(4, type, result)
@@ -108,14 +91,7 @@ export function createFlow4(options: Flow4Options): Flow4 {
     if (!effect) return send(one, given)
     const written = carryOut(one, effect, now)
     if (!durable_leases) return send(one, given)
-    if (unwritten >= unwrittenMax) return note(one, 'overloaded')
-    unwritten += 1
-    written
-      .finally(() => {
-        unwritten -= 1
-      })
-      .then(() => send(one, given))
-      .catch(error => log.error({ err: error }, 'a client was not answered'))
+    if (!sendWritten(written, () => send(one, given))) note(one, 'overloaded')
   }
 
   function send(one: Case, { message, bytes_max, to }: Answer & { readonly type: 'reply' }) {

@@ -1,4 +1,3 @@
-import type { Logger } from 'pino'
 import type { Answer, Effect } from '../../dhcp/v6/answer.ts'
 import type { BindingTable } from '../../dhcp/v6/binding-table.ts'
 import { addressBytes } from '../../dhcp/v6/bindings.ts'
@@ -10,12 +9,9 @@ import {
   type RelayMessage,
 } from '../../dhcp/v6/codec.ts'
 import { answer, type Server } from '../../dhcp/v6/engine.ts'
-import type { Automatic, Leases } from '../driver.ts'
 import type { Facts6 } from './facts6.ts'
-import type { Source } from './flow4.ts'
-import type { Metrics } from './metrics.ts'
+import { createSendWritten, type FlowOptions, type Source } from './flow.ts'
 import { createPacketLog } from './packet-log.ts'
-import type { Wishes } from './wishes.ts'
 import { hostNameOf, namesOf, relayOf, textOfBytes, unwrap } from './words6.ts'
 
 /** Where packets come in, and answers to them go out. */
@@ -31,17 +27,7 @@ export type Flow6 = {
   receive(packet: Uint8Array, source: Source, door: Door6): void
 }
 
-type Flow6Options = {
-  readonly server: Server
-  readonly bindings: BindingTable
-  readonly facts: Facts6
-  readonly leases: Leases
-  readonly automatic: Automatic
-  readonly wishes: Wishes
-  readonly metrics: Metrics
-  readonly log: Logger
-  readonly durable_leases: boolean
-}
+type Flow6Options = FlowOptions<BindingTable, Facts6> & { readonly server: Server }
 
 /** A packet on its way. */
 type Case = {
@@ -61,8 +47,6 @@ type Told = Exclude<Effect, Wanted | Prolong>
 const allocationsMax = 4
 /** How long an address is held that is only offered. */
 const offerSeconds = 120
-/** So many answers wait for the disk at most. */
-const unwrittenMax = 20_000
 
 const typeNames = new Map(
   Object.entries(messageTypes).map(([name, type]) => [type as number, name]),
@@ -73,7 +57,7 @@ export function createFlow6(options: Flow6Options): Flow6 {
   const { server, bindings, facts, leases, automatic, wishes, metrics, log, durable_leases } =
     options
   const logPacket = createPacketLog(log)
-  let unwritten = 0
+  const sendWritten = createSendWritten(log)
 
   function note({ message, type, source }: Case, result: string) {
     metrics.packet(6, type, result)
@@ -104,14 +88,7 @@ export function createFlow6(options: Flow6Options): Flow6 {
     const { reply } = given
     if (!reply) return note(one, given.reason ?? 'nothing')
     if (!durable_leases || written.length === 0) return send(one, reply)
-    if (unwritten >= unwrittenMax) return note(one, 'overloaded')
-    unwritten += 1
-    Promise.all(written)
-      .finally(() => {
-        unwritten -= 1
-      })
-      .then(() => send(one, reply))
-      .catch(error => log.error({ err: error }, 'a client was not answered'))
+    if (!sendWritten(Promise.all(written), () => send(one, reply))) note(one, 'overloaded')
   }
 
   function send(one: Case, reply: NonNullable<Answer['reply']>) {

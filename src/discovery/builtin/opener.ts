@@ -16,7 +16,7 @@ export type Task = {
 export type Outcome = { readonly index: number; readonly error: string | null }
 
 /** Where frames go, behind the standard streams and the channel of messages. */
-export const pipeFd = 4
+const pipeFd = 4
 
 /** So much may wait for the parent; what comes beyond that is lost. */
 const waitingMax = 8 << 20

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { bindSocket, receiveBytes } from './bind.ts'
 import { type Channel, channelOf } from './channel.ts'
 import { openElsewhere } from './elsewhere.ts'
-import type { Source } from './flow4.ts'
+import type { Source } from './flow.ts'
 import type { SocketPlan } from './plan.ts'
 
 export type Receive = (packet: Buffer, source: Source, plan: SocketPlan) => void

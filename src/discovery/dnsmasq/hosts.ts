@@ -163,7 +163,7 @@ function namesOf(
 }
 
 /** A name that dnsmasq takes for nothing else in a line: no time, no word of its own, no domain. */
-export function plainName(name: string | null): string | null {
+function plainName(name: string | null): string | null {
   if (name === null || !/^[a-z]([a-z0-9_-]{0,61}[a-z0-9])?$/.test(name)) return null
   return ['ignore', 'infinite'].includes(name) ? null : name
 }

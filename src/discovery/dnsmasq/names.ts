@@ -55,7 +55,7 @@ export function createNames(
 }
 
 /** The lines of a host, as /etc/hosts has them. */
-export function nameLines({ host, addresses }: Entry, usualDomain: string | null): string[] {
+function nameLines({ host, addresses }: Entry, usualDomain: string | null): string[] {
   const name = host.host_name === null ? null : canonicalDomain(host.host_name)
   if (name === null) return []
   return [...addresses].flatMap(([address, { subnet }]) => {

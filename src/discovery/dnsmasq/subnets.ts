@@ -26,7 +26,7 @@ export const known = 'known'
 /** Tag of hosts with options of their own. */
 export const own = 'own'
 
-export const isLeaseTime = ({ code }: ServedOption) => code === leaseTime
+const isLeaseTime = ({ code }: ServedOption) => code === leaseTime
 
 /** For how long a client is to have an address, as far as dnsmasq can do it. */
 export function leaseSeconds(options: readonly ServedOption[], usual: number): number {

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { createPauses } from '../pauses.ts'
 
 /** A program that is to run until it is stopped. */
 export type Supervised = {
@@ -21,7 +22,7 @@ export type SuperviseOptions = {
   readonly onEnd: (reason: string) => void
 }
 
-const pauses = { first: 250, longest: 30_000 }
+const pausesMilliseconds = { first: 250, longest: 30_000 }
 /** What ran so long is started again without delay. */
 const steadyMilliseconds = 30_000
 /** How long it may take to end before it is killed. */
@@ -35,7 +36,7 @@ export function supervise({ command, prepare, onLine, onEnd }: SuperviseOptions)
   let child: ChildProcess | null = null
   let isWanted = false
   let isExpected = false
-  let pause = pauses.first
+  const pauses = createPauses(pausesMilliseconds)
   let timer: NodeJS.Timeout | undefined
   let ended = Promise.resolve()
 
@@ -69,10 +70,10 @@ export function supervise({ command, prepare, onLine, onEnd }: SuperviseOptions)
       function finish(code: number | null) {
         if (child === started) child = null
         resolve()
-        if (Date.now() - since >= steadyMilliseconds) pause = pauses.first
+        if (Date.now() - since >= steadyMilliseconds) pauses.reset()
         if (isExpected) {
           isExpected = false
-          pause = pauses.first
+          pauses.reset()
           if (isWanted) void run()
         } else fail(last || `it ended with ${code}`)
       }
@@ -82,8 +83,7 @@ export function supervise({ command, prepare, onLine, onEnd }: SuperviseOptions)
   function fail(reason: string) {
     if (!isWanted) return
     onEnd(reason.replace(/^dnsmasq(\[\d+\])?: /, ''))
-    timer = setTimeout(() => void run(), pause)
-    pause = Math.min(2 * pause, pauses.longest)
+    timer = setTimeout(() => void run(), pauses.next())
   }
 
   return {

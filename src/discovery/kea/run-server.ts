@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { IpVersion } from '../../ip/address.ts'
 import { DiscoveryError } from '../driver.ts'
+import { createPauses } from '../pauses.ts'
 import type { Json, Ours } from './configuration.ts'
 import { createControl, KeaRefused } from './control.ts'
 import { failureFiles, withOurs } from './merge.ts'
@@ -24,7 +25,7 @@ export type RunOptions = {
   readonly log: Logger
 }
 
-const pauses = { first: 500, longest: 30_000 }
+const pausesMilliseconds = { first: 500, longest: 30_000 }
 const steadyMilliseconds = 60_000
 const startMilliseconds = 60_000
 /** Addresses of sockets (unix(7)) hold no more. */
@@ -41,7 +42,7 @@ export function createRunServer(options: RunOptions): KeaServer {
   let isStopping = false
   let fault: string | null = null
   let applied = ''
-  let pause = pauses.first
+  const pauses = createPauses(pausesMilliseconds)
   let restart = new AbortController()
 
   async function write(ours: Ours): Promise<string> {
@@ -90,13 +91,12 @@ export function createRunServer(options: RunOptions): KeaServer {
     child = null
     fault = `${name} has ended: ${begun.complaint() ?? reason}`
     log.error({ server: name, reason }, 'Kea has ended, and is started again')
-    if (Date.now() - started > steadyMilliseconds) pause = pauses.first
+    if (Date.now() - started > steadyMilliseconds) pauses.reset()
     void startAgain()
   }
 
   async function startAgain(): Promise<void> {
-    await sleep(pause, undefined, { signal: restart.signal }).catch(() => {})
-    pause = Math.min(2 * pause, pauses.longest)
+    await pauses.wait(restart.signal)
     if (isStopping || child || applied === '') return
     await launch().catch((error: Error) => {
       fault = error.message

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { createPauses } from '../pauses.ts'
 
 /** Does some work again and again, one time after the other, whenever it is asked to. */
 export type Worker = {
@@ -10,7 +10,7 @@ export type Worker = {
   stop(): Promise<void>
 }
 
-const pauses = { first: 250, longest: 3000 }
+const pausesMilliseconds = { first: 250, longest: 3000 }
 
 export function createWorker(work: () => Promise<void>, onFault: (error: unknown) => void): Worker {
   const stopping = new AbortController()
@@ -19,20 +19,19 @@ export function createWorker(work: () => Promise<void>, onFault: (error: unknown
   let running: Promise<void> | null = null
 
   async function run(): Promise<void> {
-    let pause = pauses.first
+    const pauses = createPauses(pausesMilliseconds)
     while (waiting.length > 0 && !stopping.signal.aborted) {
       const served = waiting.length
       try {
         await work()
         fault = null
-        pause = pauses.first
+        pauses.reset()
         for (const resolve of waiting.splice(0, served)) resolve()
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error)
         if (message !== fault) onFault(error)
         fault = message
-        await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {})
-        pause = Math.min(2 * pause, pauses.longest)
+        await pauses.wait(stopping.signal)
       }
     }
     running = null

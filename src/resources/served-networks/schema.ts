@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox'
 import { closed, PageQuery } from '../../schema.ts'
 
 /** How many hosts a page has at most, and how many can be asked for by their ids. */
-export const hostsMax = 5000
+const hostsMax = 5000
 const idsMax = 200
 
 export const ServedHostQuery = closed({
